@@ -1,0 +1,75 @@
+/* call.h: code -> result. One call of a kernel, and all it can leave behind. */
+#ifndef TINYWEAVE_CALL_H
+#define TINYWEAVE_CALL_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+
+#include "../buffer.h"
+
+/* ---- What generated code sees. runtime/symbols.def declares the same for libtcc. ---- */
+
+union value {
+    long l;
+    int i;
+    double d;
+    float f;
+    double complex_d[2];
+    float complex_f[2];
+    void *p;
+};
+
+/* One argument of a snippet. An array's dims and strides point into the array object. */
+struct argument {
+    union value value;   /* the scalar; the data of an array; the characters of a string; the object */
+    const long *dims;    /* Na of an array */
+    const long *strides; /* Sa, in bytes */
+    long size;           /* Da of an array, Na of a string */
+    PyObject *object;    /* py_a, borrowed */
+};
+
+enum result_kind {
+    RESULT_NONE,
+    RESULT_INT,
+    RESULT_UNSIGNED,
+    RESULT_BOOL,
+    RESULT_DOUBLE,
+    RESULT_COMPLEX,
+    RESULT_STRING, /* a copy of ours, malloc'ed */
+    RESULT_OBJECT, /* a reference of ours; NULL when the code handed over NULL */
+};
+
+struct call {
+    enum result_kind kind;
+    union {
+        long long i;
+        unsigned long long u;
+        double d;
+        double c[2];
+        char *s;
+        PyObject *o;
+    } result;
+    PyObject *raised;      /* exception class given to tw_raise, borrowed; NULL: nothing raised */
+    char *raise_message;   /* malloc'ed */
+    bool out_of_memory;
+    bool gil_released;     /* this thread runs the code without the GIL */
+    PyThreadState *thread; /* saved while it does */
+    struct output *output; /* what was printed; NULL until something is (runtime/stdio.c) */
+    struct call *outer;    /* the call this one happened in (same thread), for printf */
+};
+
+/* tw_return_...: set the result, replacing (and freeing) what was there. */
+void call_return_int(struct call *call, long long value);
+void call_return_unsigned(struct call *call, unsigned long long value);
+void call_return_bool(struct call *call, int value);
+void call_return_double(struct call *call, double value);
+void call_return_complex(struct call *call, double real, double imag);
+void call_return_string(struct call *call, const char *value);     /* copied; NULL is None */
+void call_return_object(struct call *call, PyObject *value);       /* takes the reference */
+void call_return_borrowed(struct call *call, PyObject *value);     /* makes one of its own */
+/* tw_raise: formats like printf. The first error of a call stays. */
+void call_raise(struct call *call, PyObject *type, const char *format, ...);
+
+#endif

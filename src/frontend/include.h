@@ -1,0 +1,29 @@
+/* include.h: what a unit's #include lines reach, for the key: the user's headers by their contents,
+ * the system's by being named.
+ */
+#ifndef TINYWEAVE_INCLUDE_H
+#define TINYWEAVE_INCLUDE_H
+
+#include <stdbool.h>
+
+#include "../buffer.h"
+#include "../unit.h"
+#include "lexer.h"
+
+struct includes {
+    struct buffer contents; /* for each of the user's headers reached, once, in order of first mention:
+                               its path, a NUL, its contents' length as decimal text, a NUL, its contents */
+    bool any;               /* at least one #include */
+    bool computed;          /* one names its file by a macro, or a file could not be read */
+    bool python;            /* <Python.h> is reached (or a NumPy header, which includes it) */
+    bool numpy;             /* a header under numpy/ is reached */
+};
+
+/* Follows the #include lines of `count` scanned sources textually (whatever #if says), through the
+ * user's folders: "x.h" beside the including file first, then `folders`; <x.h> in `folders`. What is not
+ * found there is the system's. Each file once, so circles end. Returns 0, or -1 when memory is out. */
+int include_follow(const struct source *sources, size_t count, const struct strings *folders,
+                   struct includes *includes);
+void includes_free(struct includes *includes);
+
+#endif

@@ -1,0 +1,65 @@
+/* lexer.h: C text -> tokens, each with its place in the user's text. */
+#ifndef TINYWEAVE_LEXER_H
+#define TINYWEAVE_LEXER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum token_kind {
+    TOKEN_IDENTIFIER, /* keywords too */
+    TOKEN_NUMBER,     /* a preprocessing number */
+    TOKEN_STRING,     /* "...", with its prefix */
+    TOKEN_CHARACTER,  /* '...', with its prefix */
+    TOKEN_PUNCTUATOR, /* the longest that fits: <<= before << before < */
+    TOKEN_HEADER,     /* <stdio.h> behind #include */
+    TOKEN_END,        /* behind the last token; length 0 */
+};
+
+struct token {
+    enum token_kind kind;
+    bool directive;    /* stands in a preprocessor line; its first token is the # */
+    const char *start; /* into the text given */
+    size_t length;     /* as written: a line continuation inside a token counts */
+    int line;          /* from 1, in the text given */
+    int column;        /* from 1, in bytes */
+};
+
+struct tokens {
+    struct token *items; /* ends with TOKEN_END */
+    size_t count;        /* without TOKEN_END */
+};
+
+/* A text the user gave: the snippet, support_code ... `label` names it in #line marks ("tw:code"), so
+ * that a message of libtcc leads back to it. */
+struct source {
+    const char *label;
+    const char *argument; /* what the user calls it: "code", "support_code" */
+    const char *text;
+    size_t length;
+    struct tokens tokens;
+};
+
+/* A place in a source and what is wrong there. */
+struct spot {
+    const struct source *source; /* NULL: nowhere in particular */
+    int line;                    /* from 1; 0: unknown */
+    int column;                  /* from 1, in bytes; 0: unknown */
+    char message[600];
+};
+
+/* Splits source->text into source->tokens. Returns 0, or -1 with the spot of an unterminated comment,
+ * string, character or a stray byte (its message is empty when memory is out). */
+int lexer_scan(struct source *source, struct spot *spot);
+void lexer_free(struct source *source);
+
+bool token_is(const struct token *token, const char *text);
+
+/* Checks, before libtcc sees them, what it would take wrongly or not survive: brackets and #if that do
+ * not pair up, nesting deeper than CHECK_DEPTH, long double, _Complex, thread-locals, parameters
+ * (*a)[n] with a variable n, ++ on _Atomic variables, alignment above 16 of locals, a "# line" mark that
+ * takes one of our labels. `snippet`: the text is the body of a function (else file scope).
+ * Returns 0, or -1 with the spot. */
+#define CHECK_DEPTH 500
+int check_source(const struct source *source, bool snippet, struct spot *spot);
+
+#endif

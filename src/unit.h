@@ -1,0 +1,34 @@
+/* unit.h: the unit of exchange. A front end makes a unit; the cache keys it, a back end compiles it
+ * to an object, the loader turns the object into code.
+ */
+#ifndef TINYWEAVE_UNIT_H
+#define TINYWEAVE_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buffer.h"
+
+struct strings {
+    char **items; /* each NUL-terminated, owned */
+    size_t count;
+};
+
+/* Appends a copy of `length` bytes. Returns 0, or -1 when memory is out. */
+int strings_append(struct strings *strings, const char *string, size_t length);
+void strings_free(struct strings *strings);
+
+struct unit {
+    struct buffer text;          /* the whole C text, preludes and #line marks included */
+    struct strings include_dirs; /* the user's folders, searched for "x.h" and <x.h> before all others */
+    struct strings system_dirs;  /* the shims, Python's, NumPy's and libc's folders; empty when the text
+                                    includes nothing, and then no file is opened */
+    struct strings libraries;    /* paths of the shared libraries the user named, resolved */
+    struct buffer signature;     /* the arguments' names and types, for people and for the key */
+    bool interpreter;            /* sees all the interpreter exports (real Python.h, or an extension) */
+    bool cacheable;              /* false: an include could not be followed, so never kept on disk */
+};
+
+void unit_free(struct unit *unit);
+
+#endif
