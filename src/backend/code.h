@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "problem.h"
+#include "../problem.h"
 
 struct code_heap;
 struct code_arena;

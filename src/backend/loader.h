@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "code.h"
-#include "problem.h"
+#include "../problem.h"
 
 struct object {
     const unsigned char *bytes; /* borrowed; need not be aligned */

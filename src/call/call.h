@@ -72,4 +72,16 @@ void call_return_borrowed(struct call *call, PyObject *value);     /* makes one 
 /* tw_raise: formats like printf. The first error of a call stays. */
 void call_raise(struct call *call, PyObject *type, const char *format, ...);
 
+
+/* ---- What the package sees. ---- */
+
+struct kernel;
+
+/* Enters a kernel and returns the result as a Python object, or NULL with an exception: the code's own, or
+ * the one sys.stdout raised. `bytes` is the size of all array arguments: a call over much memory runs
+ * without the GIL where the kernel allows it. `function` names the public function in messages. The
+ * caller owns references to all arguments' objects. */
+PyObject *call_kernel(struct kernel *kernel, const struct argument *arguments, size_t bytes,
+                      const char *function);
+
 #endif

@@ -1,0 +1,49 @@
+/* kernel.h: a unit, loaded: what a call enters. */
+#ifndef TINYWEAVE_KERNEL_H
+#define TINYWEAVE_KERNEL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "../src/call/call.h"
+#include "../src/state.h"
+#include "../src/unit.h"
+#include "memory.h"
+
+typedef void kernel_function(struct call *call, const struct argument *arguments);
+
+struct kernel {
+    struct memory_entry entry;          /* first: a kernel is an entry of state->kernels */
+    struct state *state;
+    _Atomic(kernel_function *) enter;   /* a faster tier may swap it between two calls */
+    struct image *image;
+    void **handles;                     /* of the libraries the unit names */
+    size_t handle_count;
+    bool needs_gil;                     /* uses Python's or NumPy's API, or the real headers */
+    bool prints;                        /* links to printf or its kin */
+    bool slow;                          /* an earlier call was long: release the GIL */
+    void (*forget)(struct kernel *kernel); /* called once, before the kernel is freed */
+    void *variants;                     /* what `forget` looks after (call/inline.c) */
+};
+
+#define KERNEL_ENTRY "tw_kernel" /* the function of the unit that is entered */
+
+/* Where a kernel came from, for verbose=. */
+enum kernel_origin { KERNEL_MEMORY, KERNEL_DISK, KERNEL_COMPILED };
+
+/* The one place where it is decided whether to compile: memory, then disk, then libtcc. Several threads
+ * that ask for one unit at once compile it once. `force` looks at neither cache. `source` is kept in
+ * the entry on disk. Called with the GIL held, which is released while the disk is read or libtcc
+ * works. Returns a new reference; or NULL with a problem, or with PROBLEM_NONE and an exception set. */
+struct kernel *kernel_obtain(struct state *state, const struct unit *unit,
+                             const struct buffer *headers, const char *source, bool force,
+                             enum kernel_origin *origin, struct problem *problem);
+
+/* Gives a reference back. */
+void kernel_release(struct kernel *kernel);
+
+/* The key of a unit; `headers` are the contents of the user's headers. */
+void kernel_key(const struct state *state, const struct unit *unit, const struct buffer *headers,
+                uint8_t key[KEY_SIZE]);
+
+#endif

@@ -1,0 +1,829 @@
+/* snippet.c: a C snippet and the types of its arguments -> a unit (tw.inline).
+ *
+ *   return_val = a + 2;       with a: long      becomes
+ *
+ *   <declarations of the names in use>
+ *   #line 1 "tw:support_code"
+ *   ...
+ *   void tw_kernel(struct tw_call *tw_call, const struct tw_argument *tw_args)
+ *   {
+ *       long a = tw_args[0].value.l;
+ *       {
+ *   #line 1 "tw:code"
+ *   tw_return(a + 2);
+ *       }
+ *   }
+ */
+#include "snippet.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../cache/kernel.h"
+#include "../../runtime/symbols.h"
+#include "include.h"
+
+#define MAX_DIMENSION_MACRO 4 /* A1 ... A4, as in weave */
+
+/* ---- The set of identifiers in use ---- */
+
+struct name {
+    const char *start;
+    size_t length;
+};
+
+struct names {
+    struct name *slots; /* open addressing; start NULL: free */
+    size_t capacity;    /* a power of two */
+    size_t count;
+    struct name *order; /* as first met */
+    bool everything;    /* ## may paste any name together: declare all */
+};
+
+static size_t
+hash_name(const char *start, size_t length)
+{
+    size_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ (unsigned char)start[i]) * 1099511628211u;
+    }
+    return hash;
+}
+
+static struct name *
+names_slot(const struct names *names, const char *start, size_t length)
+{
+    size_t mask = names->capacity - 1;
+    size_t i = hash_name(start, length) & mask;
+    while (names->slots[i].start != NULL &&
+           (names->slots[i].length != length || memcmp(names->slots[i].start, start, length) != 0)) {
+        i = (i + 1) & mask;
+    }
+    return &names->slots[i];
+}
+
+/* `most` is at least the number of names to come. */
+static struct names *
+names_new(size_t most)
+{
+    struct names *names = calloc(1, sizeof(*names));
+    if (names == NULL) {
+        return NULL;
+    }
+    names->capacity = 64;
+    while (names->capacity < 2 * most) {
+        names->capacity *= 2;
+    }
+    names->slots = calloc(names->capacity, sizeof(*names->slots));
+    names->order = calloc(most + 1, sizeof(*names->order));
+    if (names->slots == NULL || names->order == NULL) {
+        free(names->slots);
+        free(names->order);
+        free(names);
+        return NULL;
+    }
+    return names;
+}
+
+static void
+names_free(struct names *names)
+{
+    if (names != NULL) {
+        free(names->slots);
+        free(names->order);
+        free(names);
+    }
+}
+
+static void
+names_add(struct names *names, const struct tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->count; i++) {
+        const struct token *token = &tokens->items[i];
+        names->everything |= token_is(token, "##");
+        if (token->kind != TOKEN_IDENTIFIER) {
+            continue;
+        }
+        struct name *slot = names_slot(names, token->start, token->length);
+        if (slot->start == NULL) {
+            *slot = (struct name){token->start, token->length};
+            names->order[names->count++] = *slot;
+        }
+    }
+}
+
+static bool
+uses(const struct snippet *snippet, const char *name)
+{
+    return snippet->used->everything ||
+           names_slot(snippet->used, name, strlen(name))->start != NULL;
+}
+
+/* ---- Scanning ---- */
+
+static int
+out_of_memory(struct spot *spot)
+{
+    *spot = (struct spot){0};
+    return -1;
+}
+
+int
+snippet_scan(struct snippet *snippet, struct spot *spot)
+{
+    size_t count = 0;
+    for (int i = 0; i < SNIPPET_SOURCES; i++) {
+        struct source *source = &snippet->sources[i];
+        if (lexer_scan(source, spot) < 0) {
+            return -1;
+        }
+        if (i >= SNIPPET_SUPPORT && check_source(source, i == SNIPPET_CODE, spot) < 0) {
+            return -1;
+        }
+        count += source->tokens.count;
+    }
+    snippet->used = names_new(count);
+    if (snippet->used == NULL) {
+        return out_of_memory(spot);
+    }
+    for (int i = 0; i < SNIPPET_SOURCES; i++) {
+        names_add(snippet->used, &snippet->sources[i].tokens);
+    }
+    return 0;
+}
+
+void
+snippet_free(struct snippet *snippet)
+{
+    for (int i = 0; i < SNIPPET_SOURCES; i++) {
+        lexer_free(&snippet->sources[i]);
+    }
+    names_free(snippet->used);
+    snippet->used = NULL;
+}
+
+/* ---- Names ---- */
+
+static const char *const C_KEYWORDS[] = {
+    "auto",       "break",    "case",      "char",          "const",    "continue", "default",
+    "do",         "double",   "else",      "enum",          "extern",   "float",    "for",
+    "goto",       "if",       "inline",    "int",           "long",     "register", "restrict",
+    "return",     "short",    "signed",    "sizeof",        "static",   "struct",   "switch",
+    "typedef",    "union",    "unsigned",  "void",          "volatile", "while",    "asm",
+    "typeof",     "_Alignas", "_Alignof",  "_Atomic",       "_Bool",    "_Complex", "_Generic",
+    "_Imaginary", "_Noreturn", "_Static_assert", "_Thread_local",
+};
+
+static bool
+is_keyword(const char *name)
+{
+    for (size_t i = 0; i < sizeof(C_KEYWORDS) / sizeof(*C_KEYWORDS); i++) {
+        if (strcmp(name, C_KEYWORDS[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_prelude_name(const char *name)
+{
+    const struct symbol *symbol = symbol_find(name, strlen(name));
+    return (symbol != NULL && symbol->declaration[0] != '\0') || strncmp(name, "tw_", 3) == 0 ||
+           strcmp(name, "return_val") == 0;
+}
+
+static void
+upper_case(const char *name, char *upper, size_t size)
+{
+    size_t i = 0;
+    for (; name[i] != '\0' && i + 1 < size; i++) {
+        upper[i] = (char)toupper((unsigned char)name[i]);
+    }
+    upper[i] = '\0';
+}
+
+/* Whether `name` is one that `owner`, of this type, brings along: Na, Sa, Da, a_array, A1 ..., py_a. */
+static bool
+is_derived(const char *name, const char *owner, const struct argument_type *type)
+{
+    size_t length = strlen(owner);
+    if (strncmp(name, "py_", 3) == 0 && strcmp(name + 3, owner) == 0) {
+        return true;
+    }
+    bool array = type->kind == ARGUMENT_ARRAY;
+    if ((array || type->kind == ARGUMENT_STRING) && name[0] == 'N' && strcmp(name + 1, owner) == 0) {
+        return true;
+    }
+    if (!array) {
+        return false;
+    }
+    if ((name[0] == 'S' || name[0] == 'D') && strcmp(name + 1, owner) == 0) {
+        return true;
+    }
+    if (strncmp(name, owner, length) == 0 && strcmp(name + length, "_array") == 0) {
+        return true;
+    }
+    char upper[256];
+    upper_case(owner, upper, sizeof(upper));
+    length = strlen(upper);
+    return strncmp(name, upper, length) == 0 && name[length] >= '1' &&
+           name[length] <= '0' + MAX_DIMENSION_MACRO && name[length + 1] == '\0';
+}
+
+static int
+check_name(const struct snippet *snippet, size_t index, char message[300])
+{
+    const char *name = snippet->names[index];
+    if (is_keyword(name)) {
+        snprintf(message, 300, "'%s' is a keyword of C and cannot name an argument", name);
+        return -1;
+    }
+    if (is_prelude_name(name)) {
+        snprintf(message, 300, "'%s' is a name C code has already, and cannot name an argument", name);
+        return -1;
+    }
+    for (size_t i = 0; i < snippet->count; i++) {
+        const char *owner = snippet->names[i];
+        if (i != index && strcmp(owner, name) == 0) {
+            snprintf(message, 300, "'%s' is named twice in arg_names", name);
+            return -1;
+        }
+        if (i != index && is_derived(name, owner, &snippet->types[i])) {
+            snprintf(message, 300, "'%s' cannot name an argument: argument '%s' brings it along", name,
+                     owner);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+snippet_check_names(const struct snippet *snippet, char message[300])
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        if (check_name(snippet, i, message) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- A1 ... A4 ---- */
+
+static void
+macro_name(const char *name, int dimensions, char macro[300])
+{
+    upper_case(name, macro, 290);
+    size_t length = strlen(macro);
+    macro[length] = (char)('0' + dimensions);
+    macro[length + 1] = '\0';
+}
+
+unsigned
+snippet_dimensions(const struct snippet *snippet, size_t index)
+{
+    char name[300];
+    unsigned mask = 0;
+    snprintf(name, sizeof(name), "D%s", snippet->names[index]);
+    if (snippet->types[index].kind != ARGUMENT_ARRAY || uses(snippet, name)) {
+        return 0;
+    }
+    for (int i = 1; i <= MAX_DIMENSION_MACRO; i++) {
+        macro_name(snippet->names[index], i, name);
+        mask |= uses(snippet, name) ? 1u << i : 0;
+    }
+    return mask;
+}
+
+/* Returns the other array argument with the same upper-cased name, or -1. */
+static int
+same_macro(const struct snippet *snippet, size_t index)
+{
+    char upper[256], other[256];
+    upper_case(snippet->names[index], upper, sizeof(upper));
+    for (size_t i = 0; i < snippet->count; i++) {
+        upper_case(snippet->names[i], other, sizeof(other));
+        if (i != index && snippet->types[i].kind == ARGUMENT_ARRAY && strcmp(upper, other) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static const struct token *
+find_identifier(const struct tokens *tokens, const char *name)
+{
+    for (size_t i = 0; i < tokens->count; i++) {
+        if (tokens->items[i].kind == TOKEN_IDENTIFIER && token_is(&tokens->items[i], name)) {
+            return &tokens->items[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+fail_at(struct spot *spot, const struct source *source, const struct token *token,
+        const char *format, ...)
+{
+    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(spot->message, sizeof(spot->message), format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+static int
+check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
+{
+    int other = same_macro(snippet, index);
+    for (int i = 1; i <= MAX_DIMENSION_MACRO && other >= 0; i++) {
+        char macro[300];
+        macro_name(snippet->names[index], i, macro);
+        const struct source *code = &snippet->sources[SNIPPET_CODE];
+        const struct token *token = find_identifier(&code->tokens, macro);
+        if (token != NULL) {
+            return fail_at(spot, code, token,
+                           "'%s' is ambiguous: both '%s' and '%s' are arrays; index one of them by hand",
+                           macro, snippet->names[index], snippet->names[other]);
+        }
+    }
+    return 0;
+}
+
+/* #define A2(i,j) (*(double *)(tw_a + (i)*Sa[0] + (j)*Sa[1])) */
+static void
+emit_macro(struct buffer *text, const struct snippet *snippet, size_t index, int dimensions)
+{
+    static const char *const parameters[] = {"", "i", "i,j", "i,j,k", "i,j,k,l"};
+    const char *name = snippet->names[index];
+    const struct argument_type *type = &snippet->types[index];
+    char macro[300];
+    macro_name(name, dimensions, macro);
+    if (!uses(snippet, macro)) {
+        return;
+    }
+    buffer_printf(text, "#define %s(%s) (*(%s%s *)(tw_%s", macro, parameters[dimensions],
+                  type->readonly ? "const " : "", argument_c_type(type), name);
+    for (int i = 0; i < dimensions; i++) {
+        buffer_printf(text, " + (%c)*tw_S%s[%d]", "ijkl"[i], name, i);
+    }
+    buffer_append_string(text, "))\n");
+}
+
+/* ---- The variables ---- */
+
+static const char *
+scalar_member(enum argument_kind kind)
+{
+    switch (kind) {
+    case ARGUMENT_INT:
+        return "l";
+    case ARGUMENT_BOOL:
+        return "i";
+    case ARGUMENT_DOUBLE:
+        return "d";
+    case ARGUMENT_FLOAT:
+        return "f";
+    default:
+        return "p";
+    }
+}
+
+static void
+emit_complex(struct buffer *text, const char *name, size_t index, const char *type,
+             const char *member)
+{
+    buffer_printf(text, "%s %s = {tw_args[%zu].value.%s[0], tw_args[%zu].value.%s[1]};\n", type, name,
+                  index, member, index, member);
+}
+
+/* const long *Na = tw_args[0].dims; when the snippet says Na. */
+static void
+emit_derived(struct buffer *text, const struct snippet *snippet, size_t index, const char *type,
+             const char *prefix, const char *suffix, const char *member)
+{
+    char name[300];
+    snprintf(name, sizeof(name), "%s%s%s", prefix, snippet->names[index], suffix);
+    if (uses(snippet, name)) {
+        buffer_printf(text, "%s%s = (%s)tw_args[%zu].%s;\n", type, name, type, index, member);
+    }
+}
+
+static void
+emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
+{
+    const struct argument_type *type = &snippet->types[index];
+    const char *name = snippet->names[index];
+    const char *constant = type->readonly ? "const " : "";
+    if (uses(snippet, name)) {
+        buffer_printf(text, "%s%s *%s = tw_args[%zu].value.p;\n", constant, argument_c_type(type), name,
+                      index);
+    }
+    emit_derived(text, snippet, index, "const long *", "N", "", "dims");
+    emit_derived(text, snippet, index, "const long *", "S", "", "strides");
+    emit_derived(text, snippet, index, "int ", "D", "", "size");
+    emit_derived(text, snippet, index, "PyArrayObject *", "", "_array", "object");
+    if (same_macro(snippet, index) >= 0) {
+        return;
+    }
+    size_t before = text->size;
+    for (int i = 1; i <= MAX_DIMENSION_MACRO; i++) {
+        emit_macro(text, snippet, index, i);
+    }
+    if (text->size > before) {
+        buffer_printf(text, "%schar *tw_%s = tw_args[%zu].value.p;\n", constant, name, index);
+        buffer_printf(text, "const long *tw_S%s = tw_args[%zu].strides;\n", name, index);
+    }
+}
+
+static void
+emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
+{
+    const struct argument_type *type = &snippet->types[index];
+    const char *name = snippet->names[index];
+    emit_derived(text, snippet, index, "PyObject *", "py_", "", "object");
+    if (type->kind == ARGUMENT_ARRAY) {
+        emit_array(text, snippet, index);
+        return;
+    }
+    if (type->kind == ARGUMENT_STRING) {
+        emit_derived(text, snippet, index, "long ", "N", "", "size");
+    }
+    if (!uses(snippet, name)) {
+        return;
+    }
+    if (type->kind == ARGUMENT_COMPLEX) {
+        emit_complex(text, name, index, "tw_complex", "complex_d");
+    }
+    else if (type->kind == ARGUMENT_COMPLEX_FLOAT) {
+        emit_complex(text, name, index, "tw_complexf", "complex_f");
+    }
+    else {
+        buffer_printf(text, "%s %s = tw_args[%zu].value.%s;\n", argument_c_type(type), name, index,
+                      scalar_member(type->kind));
+    }
+}
+
+/* ---- return_val ---- */
+
+/* Whether a statement may begin behind this token (NULL: at the start). */
+static bool
+ends_statement(const struct token *token)
+{
+    static const char *const ends[] = {";", "{", "}", ")", ":", "else", "do", "<%", "%>"};
+    if (token == NULL) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+        if (token_is(token, ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+opens(const struct token *token)
+{
+    return token_is(token, "(") || token_is(token, "[") || token_is(token, "{") ||
+           token_is(token, "<%") || token_is(token, "<:");
+}
+
+static bool
+closes(const struct token *token)
+{
+    return token_is(token, ")") || token_is(token, "]") || token_is(token, "}") ||
+           token_is(token, "%>") || token_is(token, ":>");
+}
+
+/* Returns the ';' that ends the expression behind `from`, or NULL. */
+static const struct token *
+find_semicolon(const struct token *from)
+{
+    int depth = 0;
+    for (; from->kind != TOKEN_END; from++) {
+        depth += opens(from) - closes(from);
+        if (depth < 0) {
+            return NULL;
+        }
+        if (depth == 0 && token_is(from, ";")) {
+            return from;
+        }
+    }
+    return NULL;
+}
+
+/* "a" or "(a)": the object itself, whose reference the caller keeps. */
+static bool
+is_borrowed(const struct snippet *snippet, const struct token *from, const struct token *to)
+{
+    while (to - from >= 3 && token_is(from, "(") && token_is(to - 1, ")")) {
+        from++;
+        to--;
+    }
+    if (to - from != 1 || from->kind != TOKEN_IDENTIFIER) {
+        return false;
+    }
+    for (size_t i = 0; i < snippet->count; i++) {
+        char derived[300];
+        snprintf(derived, sizeof(derived), "py_%s", snippet->names[i]);
+        if (token_is(from, derived) ||
+            (snippet->types[i].kind == ARGUMENT_OBJECT && token_is(from, snippet->names[i]))) {
+            return true;
+        }
+        snprintf(derived, sizeof(derived), "%s_array", snippet->names[i]);
+        if (snippet->types[i].kind == ARGUMENT_ARRAY && token_is(from, derived)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char RETURN_VAL_HINT[] =
+    "return_val can only be assigned to, in a statement of its own: return_val = ...;";
+
+/* Writes "tw_return(expr);" for "return_val = expr;". Returns its last token, or NULL with the spot. */
+static const struct token *
+emit_return(struct buffer *text, const struct snippet *snippet, const struct token *name,
+            struct spot *spot)
+{
+    const struct source *code = &snippet->sources[SNIPPET_CODE];
+    const struct token *end = token_is(name + 1, "=") ? find_semicolon(name + 2) : NULL;
+    if (end == NULL) {
+        fail_at(spot, code, name, token_is(name + 1, "=")
+                                      ? "';' expected at the end of return_val = ..."
+                                      : RETURN_VAL_HINT);
+        return NULL;
+    }
+    if (end == name + 2) {
+        fail_at(spot, code, end, "expression expected before ';'");
+        return NULL;
+    }
+    const char *start = name[1].start + name[1].length;
+    buffer_append_string(text, is_borrowed(snippet, name + 2, end)
+                                   ? "tw_return_borrowed(tw_call, (PyObject *)"
+                                   : "tw_return(");
+    buffer_append(text, start, (size_t)(end->start - start));
+    buffer_append_string(text, ");");
+    return end;
+}
+
+/* Copies the snippet, its return_val statements rewritten; lines stay lines. */
+static int
+emit_code(struct buffer *text, const struct snippet *snippet, struct spot *spot)
+{
+    const struct source *code = &snippet->sources[SNIPPET_CODE];
+    const struct token *end = code->tokens.items + code->tokens.count;
+    const struct token *previous = NULL;
+    const char *copied = code->text;
+    char nesting[CHECK_DEPTH + 1];
+    size_t depth = 0;
+    for (const struct token *token = code->tokens.items; token < end; token++) {
+        if (token_is(token, "return_val")) {
+            bool statement = ends_statement(previous) && (depth == 0 || nesting[depth - 1] == '{');
+            if (token->directive || !statement) {
+                return fail_at(spot, code, token, RETURN_VAL_HINT);
+            }
+            buffer_append(text, copied, (size_t)(token->start - copied));
+            token = emit_return(text, snippet, token, spot);
+            if (token == NULL) {
+                return -1;
+            }
+            copied = token->start + token->length;
+        }
+        else if (!token->directive && opens(token) && depth < CHECK_DEPTH) {
+            nesting[depth++] = token_is(token, "{") || token_is(token, "<%") ? '{' : '(';
+        }
+        else if (!token->directive && closes(token) && depth > 0) {
+            depth--;
+        }
+        previous = token->directive ? previous : token;
+    }
+    buffer_append(text, copied, (size_t)(code->text + code->length - copied));
+    return 0;
+}
+
+static int
+check_support(const struct snippet *snippet, struct spot *spot)
+{
+    static const char *const only_in_code[] = {"return_val", "tw_raise"};
+    for (int i = SNIPPET_MACROS; i <= SNIPPET_SUPPORT; i++) {
+        for (size_t k = 0; k < sizeof(only_in_code) / sizeof(*only_in_code); k++) {
+            const struct source *source = &snippet->sources[i];
+            const struct token *token = find_identifier(&source->tokens, only_in_code[k]);
+            if (token != NULL) {
+                return fail_at(spot, source, token,
+                               "'%s' belongs to the snippet's own text; a function in %s returns what it "
+                               "has to say",
+                               only_in_code[k], source->argument);
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- The unit ---- */
+
+static void
+emit_source(struct buffer *text, const struct source *source)
+{
+    if (source->length > 0) {
+        buffer_printf(text, "#line 1 \"%s\"\n", source->label);
+        buffer_append(text, source->text, source->length);
+        buffer_append_string(text, "\n\n"); /* the second for a text that ends in a backslash */
+    }
+}
+
+/* Names that the user's own headers use are declared too: they may count on the prelude. */
+static int
+use_header_names(struct prelude *prelude, const struct buffer *contents, struct buffer *text)
+{
+    const char *end = contents->data + contents->size;
+    for (const char *at = contents->data; at < end;) {
+        const char *start = at;
+        while (at < end && (isalnum((unsigned char)*at) || *at == '_')) {
+            at++;
+        }
+        if (at > start) {
+            prelude_use(prelude, start, (size_t)(at - start), text);
+        }
+        else {
+            at++;
+        }
+    }
+    return 0;
+}
+
+/* Whether the user's own text at file scope says what `name` is: "static double round(" or
+ * "#define bool". Then the prelude keeps out of the way. */
+static bool
+declares(const struct source *source, const struct name *name)
+{
+    int depth = 0;
+    for (size_t i = 0; i < source->tokens.count; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (token->directive) {
+            continue;
+        }
+        depth += opens(token) - closes(token);
+        if (depth == 0 && i > 0 && token->kind == TOKEN_IDENTIFIER && token->length == name->length &&
+            memcmp(token->start, name->start, name->length) == 0 && token_is(token + 1, "(") &&
+            (token[-1].kind == TOKEN_IDENTIFIER || token_is(&token[-1], "*"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+emit_prelude(struct buffer *text, const struct snippet *snippet, struct prelude *prelude,
+             const struct includes *includes)
+{
+    static const char *const always[] = {"tw_argument", "PyObject", "tw_return_borrowed"};
+    const struct names *used = snippet->used;
+    if (used->everything) {
+        prelude_use_all(prelude, text);
+    }
+    for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++) {
+        prelude_use(prelude, always[i], strlen(always[i]), text);
+    }
+    for (size_t i = 0; i < snippet->count; i++) {
+        const char *type = argument_c_type(&snippet->types[i]);
+        prelude_use(prelude, type, strlen(type), text);
+    }
+    if (uses(snippet, "return_val")) {
+        prelude_use(prelude, "tw_return", strlen("tw_return"), text);
+    }
+    for (size_t i = 0; i < used->count; i++) {
+        if (!declares(&snippet->sources[SNIPPET_SUPPORT], &used->order[i])) {
+            prelude_use(prelude, used->order[i].start, used->order[i].length, text);
+        }
+    }
+    use_header_names(prelude, &includes->contents, text);
+}
+
+/* NumPy's functions are reached through tables that the loader binds, so user code imports nothing. */
+static const char NUMPY_BEFORE[] = "#define PY_ARRAY_UNIQUE_SYMBOL tw_numpy_api\n"
+                                   "#define NO_IMPORT_ARRAY\n"
+                                   "#define PY_UFUNC_UNIQUE_SYMBOL tw_numpy_ufunc_api\n"
+                                   "#define NO_IMPORT_UFUNC\n"
+                                   "#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION\n";
+static const char NUMPY_AFTER[] = "#undef import_array\n#define import_array() ((void)0)\n"
+                                  "#undef import_umath\n#define import_umath() ((void)0)\n";
+
+static void
+emit_headers(struct buffer *text, const struct snippet *snippet, const struct includes *includes)
+{
+    emit_source(text, &snippet->sources[SNIPPET_MACROS]);
+    if (includes->python) {
+        buffer_append_string(text, "#line 1 \"tw:generated\"\n");
+        buffer_append_string(text, prelude_python_shim());
+        buffer_append_string(text, includes->numpy ? NUMPY_BEFORE : "");
+        buffer_append_string(text, "#include <Python.h>\n");
+    }
+    emit_source(text, &snippet->sources[SNIPPET_HEADERS]);
+    emit_source(text, &snippet->sources[SNIPPET_SUPPORT]);
+    if (includes->numpy) {
+        buffer_append_string(text, "#line 1 \"tw:generated\"\n");
+        buffer_append_string(text, NUMPY_AFTER);
+    }
+}
+
+static int
+emit_function(struct buffer *text, const struct snippet *snippet, struct spot *spot)
+{
+    buffer_append_string(text, "#line 1 \"tw:generated\"\n");
+    buffer_append_string(text, "void " KERNEL_ENTRY "(struct tw_call *tw_call, "
+                               "const struct tw_argument *tw_args)\n{\n");
+    for (size_t i = 0; i < snippet->count; i++) {
+        emit_argument(text, snippet, i);
+    }
+    buffer_append_string(text, "{\n#line 1 \"tw:code\"\n");
+    if (emit_code(text, snippet, spot) < 0) {
+        return -1;
+    }
+    buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n;}\n}\n");
+    return 0;
+}
+
+static void
+emit_signature(struct buffer *signature, const struct snippet *snippet)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        buffer_printf(signature, "%s%s: ", i ? ", " : "", snippet->names[i]);
+        argument_describe(&snippet->types[i], signature);
+    }
+}
+
+static int
+check_uses(const struct snippet *snippet, struct spot *spot)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        if (snippet->types[i].kind == ARGUMENT_ARRAY && check_ambiguous(snippet, i, spot) < 0) {
+            return -1;
+        }
+    }
+    return check_support(snippet, spot);
+}
+
+static int
+build_unit(struct snippet *snippet, struct unit *unit, const struct includes *includes,
+           struct spot *spot)
+{
+    struct prelude prelude = {NULL, includes->python};
+    if (prelude_start(&prelude) < 0) {
+        return out_of_memory(spot);
+    }
+    emit_prelude(&unit->text, snippet, &prelude, includes);
+    prelude_end(&prelude);
+    emit_headers(&unit->text, snippet, includes);
+    emit_signature(&unit->signature, snippet);
+    if (emit_function(&unit->text, snippet, spot) < 0) {
+        return -1;
+    }
+    return unit->text.failed || unit->signature.failed ? out_of_memory(spot) : 0;
+}
+
+static int
+copy_strings(struct strings *to, const struct strings *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        if (strings_append(to, from->items[i], strlen(from->items[i])) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
+             snippet_system_folders *system_folders, void *context, struct spot *spot)
+{
+    struct includes includes = {.contents = BUFFER_INIT};
+    if (check_uses(snippet, spot) < 0) {
+        return -1;
+    }
+    *spot = (struct spot){0};
+    int result = include_follow(snippet->sources, SNIPPET_SOURCES, snippet->include_dirs, &includes);
+    if (result == 0) {
+        unit->strict = true;
+        unit->interpreter = includes.python;
+        unit->cacheable = !includes.computed;
+        result = copy_strings(&unit->include_dirs, snippet->include_dirs);
+    }
+    if (result == 0 && includes.any) {
+        result = system_folders(context, includes.python, &unit->system_dirs);
+    }
+    if (result == 0) {
+        result = build_unit(snippet, unit, &includes, spot);
+    }
+    *headers = includes.contents;
+    includes.contents = (struct buffer)BUFFER_INIT;
+    includes_free(&includes);
+    return result;
+}

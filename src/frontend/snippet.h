@@ -1,0 +1,45 @@
+/* snippet.h: a C snippet and the types of its arguments -> a unit (tw.inline). */
+#ifndef TINYWEAVE_SNIPPET_H
+#define TINYWEAVE_SNIPPET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "../call/arguments.h"
+#include "../unit.h"
+#include "lexer.h"
+
+/* The texts of a snippet, in the order they stand in the unit. */
+enum { SNIPPET_MACROS, SNIPPET_HEADERS, SNIPPET_SUPPORT, SNIPPET_CODE, SNIPPET_SOURCES };
+
+struct snippet {
+    struct source sources[SNIPPET_SOURCES];
+    const char *const *names; /* of the arguments, UTF-8 */
+    const struct argument_type *types;
+    size_t count;
+    const struct strings *include_dirs;
+    struct names *used; /* every identifier of the sources */
+};
+
+/* Splits the texts into tokens and checks them; names are not looked at yet. Returns 0, or -1 with the
+ * spot. Either way snippet_free is owed. */
+int snippet_scan(struct snippet *snippet, struct spot *spot);
+void snippet_free(struct snippet *snippet);
+
+/* Checks that no argument is called like a C keyword, a prelude name or another argument's derived name
+ * (Na, A1, py_a ...). Returns 0, or -1 with what to say. */
+int snippet_check_names(const struct snippet *snippet, char message[300]);
+
+/* Which of A1 ... A4 the snippet uses for argument `index`: bit k for Ak; 0 when it uses none or looks at
+ * Da itself, and then an array of any number of dimensions will do. */
+unsigned snippet_dimensions(const struct snippet *snippet, size_t index);
+
+/* Writes the unit. `headers` receives the contents of the user's headers, for the key; `real_headers`
+ * says that Python's (and maybe NumPy's) own headers are included: their folders are then appended to
+ * unit->system_dirs by `system_folders`, which returns 0 or -1. Returns 0, or -1 with the spot (an empty
+ * message: no memory, or an exception that `system_folders` left). */
+typedef int snippet_system_folders(void *context, bool python, struct strings *folders);
+int snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
+                 snippet_system_folders *system_folders, void *context, struct spot *spot);
+
+#endif

@@ -1,0 +1,402 @@
+/* module.c: what Python may call: the method table, types and module state, nothing else. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/library.h"
+#include "call/arguments.h"
+#include "call/frame.h"
+#include "call/inline.h"
+#include "state.h"
+
+/* The last kernels of inline that are kept alive though nobody calls them. */
+#define KEPT_KERNELS 1024
+
+/* ---- State ---- */
+
+PyObject *
+state_raise(const struct problem *problem, PyObject *system_error)
+{
+    switch (problem->kind) {
+    case PROBLEM_MEMORY:
+        return PyErr_NoMemory();
+    case PROBLEM_SYSTEM:
+        PyErr_SetString(system_error, problem->text);
+        return NULL;
+    default:
+        PyErr_SetString(PyExc_RuntimeError, problem->text);
+        return NULL;
+    }
+}
+
+/* Appends what function() of a module returns, a path. */
+static int
+append_path(struct strings *folders, const char *module_name, const char *function,
+            const char *argument)
+{
+    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *path = module == NULL     ? NULL
+                     : argument == NULL ? PyObject_CallMethod(module, function, NULL)
+                                        : PyObject_CallMethod(module, function, "s", argument);
+    Py_XDECREF(module);
+    const char *text = path == NULL ? NULL : PyUnicode_AsUTF8(path);
+    int result = text == NULL ? -1 : strings_append(folders, text, strlen(text));
+    Py_XDECREF(path);
+    return result;
+}
+
+static int
+append_shims(const struct state *state, struct strings *folders)
+{
+    struct buffer path = BUFFER_INIT;
+    buffer_printf(&path, "%s/include", state->package_folder);
+    int result = path.failed ? -1 : strings_append(folders, path.data, path.size);
+    buffer_free(&path);
+    return result;
+}
+
+int
+state_system_folders(struct state *state, bool python, struct strings *folders)
+{
+    if (append_shims(state, folders) < 0) {
+        return -1;
+    }
+    if (python && (append_path(folders, "sysconfig", "get_path", "include") < 0 ||
+                   append_path(folders, "numpy", "get_include", NULL) < 0)) {
+        return -1;
+    }
+    return library_header_folders(folders);
+}
+
+static struct state *
+get_state(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+/* ---- tw.cache ---- */
+
+static PyStructSequence_Field INFO_FIELDS[] = {
+    {"compiles", "how often libtcc compiled a unit in this process"},
+    {"memory_hits", "calls served by a kernel in memory"},
+    {"disk_hits", "kernels loaded from the cache on disk"},
+    {"disk_writes", "entries written to disk"},
+    {"evictions", "entries removed from disk to keep below the cap"},
+    {"errors", "entries that were damaged or could not be written; each cost a recompile only"},
+    {"entries", "entries on disk now"},
+    {"bytes", "their size"},
+    {"path", "the cache's folder; '' when there is none"},
+    {NULL, NULL},
+};
+
+static PyStructSequence_Desc INFO_DESCRIPTION = {
+    "tinyweave.CacheInfo", "What tw.cache.info() returns: counts of this process, and the folder's size.",
+    INFO_FIELDS, 9};
+
+struct cache_object {
+    PyObject_HEAD
+    PyObject *module;
+};
+
+static PyObject *
+cache_info(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct state *state = get_state(((struct cache_object *)self)->module);
+    struct disk_statistics *counters = disk_counters(state->disk);
+    size_t entries = 0, bytes = 0;
+    Py_BEGIN_ALLOW_THREADS
+    disk_measure(state->disk, &entries, &bytes);
+    Py_END_ALLOW_THREADS
+    const size_t numbers[] = {state->compiles,      state->memory_hits,
+                              counters->hits,       counters->writes,
+                              counters->evictions,  counters->errors + state->load_errors,
+                              entries,              bytes};
+    PyObject *info = PyStructSequence_New(state->info_type);
+    for (Py_ssize_t i = 0; info != NULL && i < 9; i++) {
+        PyObject *value = i < 8 ? PyLong_FromSize_t(numbers[i])
+                                : PyUnicode_DecodeFSDefault(disk_path(state->disk));
+        if (value == NULL) {
+            Py_CLEAR(info);
+        }
+        else {
+            PyStructSequence_SetItem(info, i, value);
+        }
+    }
+    return info;
+}
+
+static PyObject *
+cache_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *module = ((struct cache_object *)self)->module;
+    struct state *state = get_state(module);
+    inline_clear(module);
+    size_t removed;
+    Py_BEGIN_ALLOW_THREADS
+    removed = disk_clear(state->disk);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromSize_t(removed);
+}
+
+static PyObject *
+cache_get_path(PyObject *self, void *Py_UNUSED(closure))
+{
+    struct state *state = get_state(((struct cache_object *)self)->module);
+    return PyUnicode_DecodeFSDefault(disk_path(state->disk));
+}
+
+static int
+cache_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct cache_object *)self)->module);
+    return 0;
+}
+
+static void
+cache_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(((struct cache_object *)self)->module);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef CACHE_METHODS[] = {
+    {"info", cache_info, METH_NOARGS,
+     "info($self, /)\n--\n\nCounts of this process, and the number and size of the entries on disk.\n\n"
+     "Returns a named tuple with compiles, memory_hits, disk_hits, disk_writes, evictions, errors,\n"
+     "entries, bytes and path."},
+    {"clear", cache_clear, METH_NOARGS,
+     "clear($self, /)\n--\n\nForget every kernel in memory and remove every entry on disk.\n\n"
+     "Returns the number of entries removed. Nothing but entries is removed."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef CACHE_GETSET[] = {
+    {"path", cache_get_path, NULL, "The cache's folder, a str; '' when there is none.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot CACHE_SLOTS[] = {
+    {Py_tp_doc, "The cache of compiled kernels, in memory and on disk."},
+    {Py_tp_methods, CACHE_METHODS},
+    {Py_tp_getset, CACHE_GETSET},
+    {Py_tp_traverse, cache_traverse},
+    {Py_tp_dealloc, cache_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec CACHE_SPEC = {
+    .name = "tinyweave.Cache",
+    .basicsize = sizeof(struct cache_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = CACHE_SLOTS,
+};
+
+static int
+add_cache(PyObject *module, struct state *state)
+{
+    state->info_type = PyStructSequence_NewType(&INFO_DESCRIPTION);
+    state->cache_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &CACHE_SPEC, NULL);
+    if (state->info_type == NULL || state->cache_type == NULL) {
+        return -1;
+    }
+    struct cache_object *cache = PyObject_GC_New(struct cache_object, state->cache_type);
+    if (cache == NULL) {
+        return -1;
+    }
+    cache->module = Py_NewRef(module);
+    PyObject_GC_Track(cache);
+    int result = PyModule_AddObjectRef(module, "cache", (PyObject *)cache);
+    Py_DECREF(cache);
+    return result;
+}
+
+/* ---- Opening: the Python package says where things lie ---- */
+
+static PyObject *
+core_open(PyObject *module, PyObject *arguments)
+{
+    struct state *state = get_state(module);
+    const char *libtcc_folder, *package_folder;
+    struct problem problem = {PROBLEM_NONE, ""};
+    if (!PyArg_ParseTuple(arguments, "ss:open", &libtcc_folder, &package_folder)) {
+        return NULL;
+    }
+    if (state->tcc == NULL) {
+        state->tcc = tcc_open(libtcc_folder, &problem);
+        state->package_folder = strdup(package_folder);
+    }
+    if (state->tcc == NULL) {
+        return state_raise(&problem, PyExc_ImportError);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef METHODS[] = {
+    {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
+    {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- The module's life ---- */
+
+static int
+intern_names(struct state *state)
+{
+#define INTERN(name)                                                                               \
+    state->name_##name = PyUnicode_InternFromString(#name);                                        \
+    if (state->name_##name == NULL) {                                                              \
+        return -1;                                                                                 \
+    }
+    STATE_NAMES(INTERN)
+#undef INTERN
+    return 0;
+}
+
+static int
+read_numpy_version(struct state *state)
+{
+    PyObject *numpy = PyImport_ImportModule("numpy");
+    PyObject *version = numpy == NULL ? NULL : PyObject_GetAttrString(numpy, "__version__");
+    const char *text = version == NULL ? NULL : PyUnicode_AsUTF8(version);
+    state->numpy_version = text == NULL ? NULL : strdup(text);
+    Py_XDECREF(numpy);
+    Py_XDECREF(version);
+    return state->numpy_version == NULL ? -1 : 0;
+}
+
+static int
+add_compile_error(PyObject *module, struct state *state)
+{
+    state->compile_error = PyErr_NewExceptionWithDoc(
+        "tinyweave.CompileError",
+        "C text that cannot be compiled. A SyntaxError: filename, lineno, offset and text say where.",
+        PyExc_SyntaxError, NULL);
+    return state->compile_error == NULL
+               ? -1
+               : PyModule_AddObjectRef(module, "CompileError", state->compile_error);
+}
+
+static int
+exec_module(PyObject *module)
+{
+    struct state *state = get_state(module);
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "tinyweave does not run in a subinterpreter");
+        return -1;
+    }
+#ifdef Py_GIL_DISABLED
+    PyErr_SetString(PyExc_ImportError, "tinyweave does not run on a free-threaded build of Python");
+    return -1;
+#endif
+    if (argument_import_numpy(state) < 0 || read_numpy_version(state) < 0 || intern_names(state) < 0 ||
+        frame_self_test() < 0 || add_compile_error(module, state) < 0) {
+        return -1;
+    }
+    state->heap = code_heap_new();
+    state->disk = disk_open();
+    if (state->heap == NULL || state->disk == NULL || memory_init(&state->kernels, KEPT_KERNELS) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    state->sites = PyDict_New();
+    state->empty_tuple = PyTuple_New(0);
+    if (state->sites == NULL || state->empty_tuple == NULL || add_cache(module, state) < 0) {
+        return -1;
+    }
+    return PyModule_AddStringConstant(module, "__version__", TINYWEAVE_VERSION);
+}
+
+static int
+traverse_module(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *state = get_state(module);
+    Py_VISIT(state->compile_error);
+    Py_VISIT(state->cache_type);
+    Py_VISIT(state->info_type);
+    Py_VISIT(state->sites);
+    return 0;
+}
+
+static int
+clear_module(PyObject *module)
+{
+    struct state *state = get_state(module);
+    Py_CLEAR(state->compile_error);
+    Py_CLEAR(state->cache_type);
+    Py_CLEAR(state->info_type);
+    return 0;
+}
+
+/* A thread that still runs code when the interpreter ends keeps its kernel, and so the heap. */
+static void
+free_heap(struct code_heap *heap)
+{
+    struct code_statistics statistics = {0};
+    if (heap != NULL) {
+        code_count(heap, &statistics);
+    }
+    if (heap != NULL && statistics.blocks == 0) {
+        code_heap_free(heap);
+    }
+}
+
+static void
+free_module(void *pointer)
+{
+    PyObject *module = pointer;
+    struct state *state = get_state(module);
+    if (state->kernels.buckets != NULL) {
+        memory_free(&state->kernels); /* which empties the sites */
+    }
+    clear_module(module);
+    Py_CLEAR(state->sites);
+    Py_CLEAR(state->empty_tuple);
+    if (state->helpers != NULL) {
+        image_free(state->helpers);
+    }
+    free_heap(state->heap);
+    if (state->disk != NULL) {
+        disk_close(state->disk);
+    }
+    if (state->tcc != NULL) {
+        tcc_close(state->tcc);
+    }
+    free(state->package_folder);
+    free(state->numpy_version);
+#define CLEAR(name) Py_CLEAR(state->name_##name);
+    STATE_NAMES(CLEAR)
+#undef CLEAR
+}
+
+static PyModuleDef_Slot SLOTS[] = {
+    {Py_mod_exec, exec_module},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "tinyweave._core",
+    .m_doc = "tinyweave's C core.",
+    .m_size = sizeof(struct state),
+    .m_methods = METHODS,
+    .m_slots = SLOTS,
+    .m_traverse = traverse_module,
+    .m_clear = clear_module,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&MODULE);
+}
