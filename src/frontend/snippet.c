@@ -707,15 +707,6 @@ emit_prelude(struct buffer *text, const struct snippet *snippet, struct prelude 
     use_header_names(prelude, &includes->contents, text);
 }
 
-/* NumPy's functions are reached through tables that the loader binds, so user code imports nothing. */
-static const char NUMPY_BEFORE[] = "#define PY_ARRAY_UNIQUE_SYMBOL tw_numpy_api\n"
-                                   "#define NO_IMPORT_ARRAY\n"
-                                   "#define PY_UFUNC_UNIQUE_SYMBOL tw_numpy_ufunc_api\n"
-                                   "#define NO_IMPORT_UFUNC\n"
-                                   "#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION\n";
-static const char NUMPY_AFTER[] = "#undef import_array\n#define import_array() ((void)0)\n"
-                                  "#undef import_umath\n#define import_umath() ((void)0)\n";
-
 static void
 emit_headers(struct buffer *text, const struct snippet *snippet, const struct includes *includes)
 {
@@ -723,14 +714,14 @@ emit_headers(struct buffer *text, const struct snippet *snippet, const struct in
     if (includes->python) {
         buffer_append_string(text, "#line 1 \"tw:generated\"\n");
         buffer_append_string(text, prelude_python_shim());
-        buffer_append_string(text, includes->numpy ? NUMPY_BEFORE : "");
+        buffer_append_string(text, includes->numpy ? prelude_numpy_shim() : "");
         buffer_append_string(text, "#include <Python.h>\n");
     }
     emit_source(text, &snippet->sources[SNIPPET_HEADERS]);
     emit_source(text, &snippet->sources[SNIPPET_SUPPORT]);
     if (includes->numpy) {
         buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-        buffer_append_string(text, NUMPY_AFTER);
+        buffer_append_string(text, prelude_after_numpy());
     }
 }
 
@@ -775,10 +766,11 @@ static int
 build_unit(struct snippet *snippet, struct unit *unit, const struct includes *includes,
            struct spot *spot)
 {
-    struct prelude prelude = {NULL, includes->python};
+    struct prelude prelude;
     if (prelude_start(&prelude) < 0) {
         return out_of_memory(spot);
     }
+    prelude.real_python = includes->python;
     emit_prelude(&unit->text, snippet, &prelude, includes);
     prelude_end(&prelude);
     emit_headers(&unit->text, snippet, includes);
