@@ -21,16 +21,20 @@ struct image;
 /* Finds what the objects do not define themselves. Returns the address, or NULL: unknown. */
 typedef const void *symbol_resolver(void *context, const char *name);
 
-/* Links `count` objects (as one: they may refer to each other) into fresh memory of the heap.
- * Undefined symbols go to `resolve`, once each; a weak one may stay 0, the others are listed in
- * one PROBLEM_SYMBOL. Returns an image the caller frees, or NULL. The bytes may go away afterwards. */
+/* Links `count` objects (as one: they may refer to each other) into fresh memory of the heap. A
+ * global of several objects is the one that is defined; a common one comes before a weak one, and two
+ * definitions are refused. Visibility plays no part. Undefined symbols that code or data of the
+ * objects uses go to `resolve`, once each; a weak one may stay 0, the others are listed in one
+ * PROBLEM_SYMBOL. Returns an image the caller frees, or NULL. The bytes must not change meanwhile, and
+ * may go away afterwards. */
 struct image *image_load(struct code_heap *heap, const struct object *objects, size_t count,
                          symbol_resolver *resolve, void *context, struct problem *problem);
 
 /* Returns the address of a global or weak symbol the image defines, or NULL. */
 void *image_symbol(const struct image *image, const char *name);
 
-/* Calls `visit` for each global or weak function and variable the image defines. */
+/* Calls `visit` for each global or weak function and variable the image defines, in the order of
+ * their names. */
 void image_symbols(const struct image *image,
                    void (*visit)(void *context, const char *name, void *address, size_t size,
                                  bool function),
