@@ -18,6 +18,7 @@ enum token_kind {
 struct token {
     enum token_kind kind;
     bool directive;    /* stands in a preprocessor line; its first token is the # */
+    bool first;        /* the first of its line (lines joined by a backslash are one) */
     const char *start; /* into the text given */
     size_t length;     /* as written: a line continuation inside a token counts */
     int line;          /* from 1, in the text given */
@@ -48,10 +49,13 @@ struct spot {
 };
 
 /* Splits source->text into source->tokens. Returns 0, or -1 with the spot of an unterminated comment,
- * string, character or a stray byte (its message is empty when memory is out). */
+ * string, character or a stray byte (its message is empty when memory is out). In a preprocessor line and
+ * between #if and #endif, where prose is allowed, a stray byte is a punctuator and an unterminated
+ * string ends with its line; libtcc tells where it matters. */
 int lexer_scan(struct source *source, struct spot *spot);
 void lexer_free(struct source *source);
 
+/* Whether the token is spelled so, apart from line continuations in it. */
 bool token_is(const struct token *token, const char *text);
 
 /* Checks, before libtcc sees them, what it would take wrongly or not survive: brackets and #if that do
