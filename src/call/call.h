@@ -56,6 +56,7 @@ struct call {
     bool out_of_memory;
     bool gil_released;     /* this thread runs the code without the GIL */
     PyThreadState *thread; /* saved while it does */
+    bool direct;           /* what it prints is written at once (runtime/stdio.c) */
     struct output *output; /* what was printed; NULL until something is (runtime/stdio.c) */
     struct call *outer;    /* the call this one happened in (same thread), for printf */
 };
