@@ -34,7 +34,7 @@ const struct symbol *symbol_find(const char *name, size_t length);
 const struct symbol *symbol_list(size_t *count);
 
 /* Appends the declarations of the names in use, and of all that those need, each once, in an order
- * that compiles. */
+ * that compiles, before or after any system header. Unknown names do nothing. */
 struct prelude {
     unsigned char *emitted; /* a flag for each entry of the list */
     bool real_python;       /* <Python.h> is included: leave Python's names to it */
@@ -44,5 +44,14 @@ int prelude_start(struct prelude *prelude); /* 0, or -1: no memory */
 void prelude_use(struct prelude *prelude, const char *name, size_t length, struct buffer *text);
 void prelude_use_all(struct prelude *prelude, struct buffer *text);
 void prelude_end(struct prelude *prelude);
+
+/* What goes in front of `#include <Python.h>`, so that libtcc can read the headers of this Python. */
+const char *prelude_python_shim(void);
+
+/* The same for NumPy's headers, and what goes behind them. With these, the undefined symbols of the unit
+ * are tw_numpy_api (void **), tw_numpy_apiPyArray_RUNTIME_VERSION (int) and tw_numpy_ufunc_api (void **),
+ * each a variable; and import_array() does nothing. */
+const char *prelude_numpy_shim(void);
+const char *prelude_after_numpy(void);
 
 #endif
