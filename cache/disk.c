@@ -131,10 +131,11 @@ parse_size(const char *text, uint64_t *bytes)
     uint64_t value = 0;
     const char *next = text;
     for (; *next >= '0' && *next <= '9'; next++) {
-        if (value > (INT64_MAX - 9) / 10) {
+        uint64_t digit = (uint64_t)(*next - '0');
+        if (value > (INT64_MAX - digit) / 10) {
             return false;
         }
-        value = 10 * value + (uint64_t)(*next - '0');
+        value = 10 * value + digit;
     }
     int shift = suffix_shift(next);
     if (next == text || shift < 0 || value > (uint64_t)INT64_MAX >> shift) {
