@@ -43,21 +43,24 @@ const char *disk_path(const struct disk *disk);
 enum disk_mode disk_mode(const struct disk *disk);
 struct disk_statistics *disk_counters(struct disk *disk);
 
-/* Why the folder is not used ("... is writable by others"), once; NULL when there is nothing (more)
- * to warn about. Owned by `disk`. */
+/* Why the folder is not used ("... is writable by others"), or a setting is not followed: each text
+ * once; NULL when there is nothing (more) to warn about. May hold a path or a value of the environment,
+ * so not always UTF-8. Owned by `disk`. */
 const char *disk_warning(struct disk *disk);
 
-/* Reads and checks the entry of `key`; appends its object to `object`. Returns true for a hit. */
+/* Reads and checks the entry of `key`; appends its object to `object`. Returns true for a hit; a miss
+ * leaves the buffer as it was. */
 bool disk_read(struct disk *disk, const uint8_t key[KEY_SIZE], struct buffer *object);
 
-/* Writes an entry: all of it or nothing. Removes the oldest ones where the cap asks for it. */
+/* Writes an entry: all of it or nothing. Removes those used longest ago where the cap asks for it. */
 void disk_write(struct disk *disk, const uint8_t key[KEY_SIZE], const void *object, size_t size,
                 const struct disk_note *notes, size_t note_count);
 
-/* Counts entries and their bytes. */
+/* Counts entries and their bytes, none where the cache is off or has no folder. */
 void disk_measure(struct disk *disk, size_t *entries, size_t *bytes);
 
-/* Removes every entry (and left-over temporary files), nothing else. Returns how many entries. */
+/* Removes every entry and temporary file, nothing else; nothing at all where the cache is off or
+ * readonly. Returns how many entries. */
 size_t disk_clear(struct disk *disk);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * An entry is embedded in what is cached and counted by references. The `limit` last used entries are
  * kept alive by the cache itself; older ones are found as long as somebody else holds them.
- * All functions are called with the GIL held.
+ * All functions are called with the GIL held. destroy() may call any of them but memory_free.
  */
 #ifndef TINYWEAVE_MEMORY_H
 #define TINYWEAVE_MEMORY_H
@@ -12,6 +12,7 @@
 
 #include "key.h"
 
+/* Whoever makes an entry sets key, references = 1 and destroy; all else is 0. */
 struct memory_entry {
     uint8_t key[KEY_SIZE];
     size_t references;
@@ -28,6 +29,7 @@ struct memory {
     size_t count;        /* entries in the table */
     size_t kept;
     size_t limit;
+    size_t evictions; /* entries no longer kept because newer ones came */
     struct memory_entry *newest, *oldest;
 };
 
@@ -36,6 +38,8 @@ int memory_init(struct memory *memory, size_t limit);
 
 /* Lets go of every kept entry; entries others hold live on, unlisted. */
 void memory_clear(struct memory *memory);
+
+/* Clears and frees the table. Entries others hold may still be released afterwards. */
 void memory_free(struct memory *memory);
 
 /* Returns the entry with one more reference, as the most recently used; or NULL. */
@@ -45,7 +49,8 @@ struct memory_entry *memory_find(struct memory *memory, const uint8_t key[KEY_SI
  * the same key is unlisted. */
 void memory_insert(struct memory *memory, struct memory_entry *entry);
 
-/* Marks an entry as the most recently used. */
+/* Marks an entry the caller holds as the most recently used, and keeps it alive again. An unlisted one
+ * stays unlisted. */
 void memory_touch(struct memory *memory, struct memory_entry *entry);
 
 /* Gives one reference back. */
