@@ -26,4 +26,4 @@ def load():
     library = path()
     if library is None:
         pytest.skip("built without -Dtesting=true", allow_module_level=True)
-    return ctypes.CDLL(str(library))
+    return ctypes.PyDLL(str(library))
