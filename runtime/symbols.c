@@ -1,7 +1,4 @@
 /* symbols.c: what compiled code may call without naming a library: the whitelist. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -1,5 +1,4 @@
 /* code.c: memory that machine code lies in, and its lifetime. */
-#define _GNU_SOURCE
 #include "code.h"
 
 #include <errno.h>
