@@ -165,7 +165,8 @@ def test_a_failing_stdout_raises_once(monkeypatch, direct):
 # What ctypes cannot do between two calls: an exception stays set, and the GIL is released.
 STRUCT_CALL = """
 struct call {
-    int kind; double result[2]; void *raised; char *message; _Bool out_of_memory, direct, gil_released; void *thread;
+    int kind; double result[2]; void *raised; char *message;
+    _Bool out_of_memory, direct, gil_released; void *thread;
 };
 """
 WITH_ERROR = """
