@@ -10,7 +10,7 @@ import native_library
 import pytest
 from test_symbols import loaded, prelude
 
-LIBRARY = native_library.load()
+LIBRARY = ctypes.PyDLL(native_library.load()._name)
 
 
 class Call(ctypes.Structure):

@@ -42,7 +42,7 @@ class Prelude(ctypes.Structure):
     _fields_ = [("emitted", ctypes.c_void_p), ("real_python", ctypes.c_bool)]
 
 
-LIBRARY = native_library.load()
+LIBRARY = ctypes.PyDLL(native_library.load()._name)  # with the GIL
 LIBRARY.symbol_list.restype = ctypes.POINTER(Symbol)
 LIBRARY.symbol_find.restype = ctypes.POINTER(Symbol)
 LIBRARY.symbol_find.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
