@@ -149,7 +149,9 @@ extern void __assert_fail(const char *, const char *, unsigned int, const char *
      " " other "\n#endif\n#endif",                                                                 \
      SYMBOL_TYPE, NULL},
 #define ARITHMETIC(name, operator)                                                                 \
-    {"tw_" #name, DEFINE("tw_" #name, "(x, y)", "tw_binary_(x, y, " #name ", " operator")"),       \
+    {"tw_" #name,                                                                                  \
+     DEFINE("tw_" #name, "(x, y)",                                                                 \
+            "tw_binary_(x, y, tw_complex_" #name ", tw_complexf_" #name ", " operator")"),         \
      SYMBOL_TYPE, NULL},
 
 static const struct symbol symbols[] = {
@@ -301,11 +303,14 @@ prelude_numpy_shim(void)
 const char *
 prelude_after_numpy(void)
 {
-    return "#define _import_array() 0\n"
+    return "#undef import_umath\n"
+           "#undef import_umath1\n"
+           "#undef import_umath2\n"
+           "#undef import_ufunc\n"
+           "#define _import_array() 0\n"
            "#define import_array() ((void)0)\n"
            "#define import_array1(value) ((void)0)\n"
            "#define import_array2(message, value) ((void)0)\n"
-           "#define _import_umath() 0\n"
            "#define import_umath() ((void)0)\n"
            "#define import_umath1(value) ((void)0)\n"
            "#define import_umath2(message, value) ((void)0)\n"

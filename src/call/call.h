@@ -54,9 +54,9 @@ struct call {
     PyObject *raised;      /* exception class given to tw_raise, borrowed; NULL: nothing raised */
     char *raise_message;   /* malloc'ed */
     bool out_of_memory;
+    bool direct;           /* what it prints is written at once (runtime/stdio.c) */
     bool gil_released;     /* this thread runs the code without the GIL */
     PyThreadState *thread; /* saved while it does */
-    bool direct;           /* what it prints is written at once (runtime/stdio.c) */
     struct output *output; /* what was printed; NULL until something is (runtime/stdio.c) */
     struct call *outer;    /* the call this one happened in (same thread), for printf */
 };
