@@ -222,7 +222,10 @@ def test_without_the_gil(out):
     names = ["printf", "memset", "malloc", "free"]
     with loaded(prelude(*names) + STRUCT_CALL + WITHOUT_GIL) as address, redirect_stdout(out), call() as made:
         run = ctypes.PYFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 3)(address("run"))
-        save, restore = address_of(LIBRARY.PyEval_SaveThread), address_of(LIBRARY.PyEval_RestoreThread)
+        save, restore = (
+            address_of(ctypes.pythonapi.PyEval_SaveThread),
+            address_of(ctypes.pythonapi.PyEval_RestoreThread),
+        )
         assert run(ctypes.addressof(made), save, restore) == 20_001
     assert out.writes == ["y" * 20_000, "end"]
 
