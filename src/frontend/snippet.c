@@ -25,6 +25,7 @@
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
 #include "include.h"
+#include "pointers.h"
 
 #define MAX_DIMENSION_MACRO 4 /* A1 ... A4, as in weave */
 
@@ -751,6 +752,22 @@ emit_signature(struct buffer *signature, const struct snippet *snippet)
     }
 }
 
+static enum name_sort
+sort_name(const void *context, const struct token *name)
+{
+    const struct snippet *snippet = context;
+    for (size_t i = 0; i < snippet->count; i++) {
+        if (token_is(name, snippet->names[i])) {
+            enum argument_kind kind = snippet->types[i].kind;
+            return kind == ARGUMENT_ARRAY || kind == ARGUMENT_STRING || kind == ARGUMENT_OBJECT
+                       ? NAME_POINTER
+                   : kind == ARGUMENT_DOUBLE || kind == ARGUMENT_FLOAT ? NAME_FLOATING
+                                                                       : NAME_OTHER;
+        }
+    }
+    return NAME_OTHER;
+}
+
 static int
 check_uses(const struct snippet *snippet, struct spot *spot)
 {
@@ -758,6 +775,9 @@ check_uses(const struct snippet *snippet, struct spot *spot)
         if (snippet->types[i].kind == ARGUMENT_ARRAY && check_ambiguous(snippet, i, spot) < 0) {
             return -1;
         }
+    }
+    if (pointers_check(&snippet->sources[SNIPPET_CODE], sort_name, snippet, spot) < 0) {
+        return -1;
     }
     return check_support(snippet, spot);
 }
