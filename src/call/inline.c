@@ -354,10 +354,8 @@ check_dimensions(const struct site *site, const struct values *values)
             (dimensions > 4 || (mask >> dimensions & 1) == 0)) {
             int used = __builtin_ctz(mask);
             PyErr_Format(PyExc_ValueError,
-                         FUNCTION "(): '%U' has %ld dimension%s, but the snippet indexes it with %d "
-                         "(macro ...%d)",
-                         PyTuple_GET_ITEM(site->names, i), dimensions, dimensions == 1 ? "" : "s", used,
-                         used);
+                         FUNCTION "(): '%U' has %ld dimension%s, but the snippet indexes it with %d",
+                         PyTuple_GET_ITEM(site->names, i), dimensions, dimensions == 1 ? "" : "s", used);
             return -1;
         }
     }

@@ -739,7 +739,7 @@ emit_function(struct buffer *text, const struct snippet *snippet, struct spot *s
     if (emit_code(text, snippet, spot) < 0) {
         return -1;
     }
-    buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n;}\n}\n");
+    buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n}\n}\n");
     return 0;
 }
 
