@@ -1245,6 +1245,18 @@ def test_one_spare_arena(heap):
     assert heap.count().arenas == 1
 
 
+def test_room_is_found_again(heap):
+    """Also where it was looked for in vain before."""
+    for _ in range(3):
+        blocks = [heap.allocate(4 << 20, 0), heap.allocate(3 << 20, 0), heap.allocate(64, 64)]
+        assert heap.count().arenas == 2
+        heap.release(blocks[0])
+        blocks[0] = heap.allocate(4 << 20, 0)
+        assert heap.count().arenas == 2
+        for block in blocks[::-1]:
+            heap.release(block)
+
+
 def test_many_images(heap):
     """40,000 live ones cost arena space but no maps of their own, and all of it comes back."""
     data = by_tcc("static int n; int f(int x) { n += x; return n; }")
@@ -1272,8 +1284,9 @@ def test_many_cycles(heap):
         if i == 20_000:
             lines, memory = len(maps()), resident()
     assert heap.count() == start
-    assert len(maps()) <= lines
-    assert resident() - memory < 4 << 20
+    if not hasattr(library, "__asan_init"):  # a sanitizer keeps freed memory back
+        assert len(maps()) <= lines
+        assert resident() - memory < 4 << 20
     for image in kept:
         image.free()
 
