@@ -75,7 +75,7 @@ read_member(const struct archive *archive, size_t offset, struct member *member,
         return -1;
     }
     size_t end = offset + HEADER_SIZE + member->size;
-    member->next = end + (end % 2 != 0 && end < archive->size);
+    member->next = end + end % 2;
     return 0;
 }
 

@@ -623,6 +623,7 @@ read_all_symbols(struct link *link)
 struct relocation {
     const struct input *input;
     const struct section *section; /* that it changes */
+    uint32_t number;               /* of the type */
     const struct relocation_type *type;
     struct symbol *symbol;
     uint64_t offset;
@@ -638,9 +639,9 @@ refuse_relocation(struct link *link, const struct relocation *relocation, const 
     const struct symbol *symbol = relocation->symbol;
     const char *name =
         *symbol->name == '\0' && symbol->section != NULL ? symbol->section->name : symbol->name;
-    return problem_set(link->problem, PROBLEM_OBJECT,
-                       "relocation %s of '" NAME "' in section " NAME " %s", relocation->type->name,
-                       name, relocation->section->name, why);
+    return problem_set(
+        link->problem, PROBLEM_OBJECT, "relocation %s (%u) of '" NAME "' in section " NAME " %s",
+        relocation->type->name, relocation->number, name, relocation->section->name, why);
 }
 
 /* Is the symbol ours, so that its distance is known and small? */
@@ -668,12 +669,12 @@ read_relocation(struct link *link, const unsigned char *bytes, struct relocation
 {
     Elf64_Rela entry;
     memcpy(&entry, bytes, sizeof(entry));
-    uint32_t number = ELF64_R_TYPE(entry.r_info);
-    relocation->type = machine_relocation(number);
+    relocation->number = ELF64_R_TYPE(entry.r_info);
+    relocation->type = machine_relocation(relocation->number);
     if (relocation->type == NULL) {
         return problem_set(link->problem, PROBLEM_OBJECT,
-                           "relocation of type %u in section " NAME " is not known", number,
-                           relocation->section->name);
+                           "relocation of type %u in section " NAME " is not known",
+                           relocation->number, relocation->section->name);
     }
     uint64_t index = ELF64_R_SYM(entry.r_info);
     if (index >= relocation->input->symbol_count) {
