@@ -56,7 +56,7 @@ kernel_key(const struct state *state, const struct unit *unit, const struct buff
     key_string(&sha, "format", KEY_FORMAT);
     key_string(&sha, "tinyweave", TINYWEAVE_VERSION);
     key_string(&sha, "libtcc", tcc_identity(state->tcc));
-    key_string(&sha, "python", PY_VERSION);
+    key_string(&sha, "python", Py_GetVersion());
     key_string(&sha, "numpy", state->numpy_version);
 #if defined(__x86_64__)
     key_string(&sha, "machine", "x86_64");
@@ -285,10 +285,9 @@ kernel_from_disk(struct state *state, const struct unit *unit, const uint8_t key
     struct buffer object = BUFFER_INIT;
     struct kernel *kernel = NULL;
     bool hit;
-    Py_BEGIN_ALLOW_THREADS
-    hit = disk_read(state->disk, key, &object);
-    Py_END_ALLOW_THREADS
-    if (hit) {
+    Py_BEGIN_ALLOW_THREADS hit = disk_read(state->disk, key, &object);
+    Py_END_ALLOW_THREADS if (hit)
+    {
         struct problem problem = {PROBLEM_NONE, ""};
         kernel = load_kernel(state, unit, key, &object, &problem);
         state->load_errors += kernel == NULL;
@@ -312,9 +311,8 @@ keep_on_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY
         {"libtcc", tcc_identity(state->tcc), strlen(tcc_identity(state->tcc))},
         {"compile_ns", compile_ns, (size_t)digits},
     };
-    Py_BEGIN_ALLOW_THREADS
-    disk_write(state->disk, key, object->data, object->size, notes,
-               sizeof(notes) / sizeof(*notes));
+    Py_BEGIN_ALLOW_THREADS disk_write(state->disk, key, object->data, object->size, notes,
+                                      sizeof(notes) / sizeof(*notes));
     Py_END_ALLOW_THREADS
 }
 
@@ -334,10 +332,8 @@ kernel_from_compiler(struct state *state, const struct unit *unit, const uint8_t
     struct kernel *kernel = NULL;
     int result;
     long long start = now_ns();
-    Py_BEGIN_ALLOW_THREADS
-    result = tcc_compile(state->tcc, unit, &object, problem);
-    Py_END_ALLOW_THREADS
-    long long nanoseconds = now_ns() - start;
+    Py_BEGIN_ALLOW_THREADS result = tcc_compile(state->tcc, unit, &object, problem);
+    Py_END_ALLOW_THREADS long long nanoseconds = now_ns() - start;
     if (result == 0) {
         state->compiles++;
         kernel = load_kernel(state, unit, key, &object, problem);
@@ -393,11 +389,9 @@ static void
 wait_for_flight(struct state *state, struct flight *flight)
 {
     flight->users++;
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(flight->lock, WAIT_LOCK);
+    Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(flight->lock, WAIT_LOCK);
     PyThread_release_lock(flight->lock);
-    Py_END_ALLOW_THREADS
-    leave_flight(state, flight);
+    Py_END_ALLOW_THREADS leave_flight(state, flight);
 }
 
 /* Returns NULL when memory is out: then the caller works on without being seen. */
@@ -445,7 +439,8 @@ static int
 warn_of_disk(struct state *state)
 {
     const char *warning = disk_warning(state->disk);
-    return warning == NULL ? 0 : PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "tinyweave: %s", warning);
+    return warning == NULL ? 0
+                           : PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "tinyweave: %s", warning);
 }
 
 struct kernel *

@@ -13,17 +13,17 @@
 typedef void kernel_function(struct call *call, const struct argument *arguments);
 
 struct kernel {
-    struct memory_entry entry;          /* first: a kernel is an entry of state->kernels */
+    struct memory_entry entry; /* first: a kernel is an entry of state->kernels */
     struct state *state;
-    _Atomic(kernel_function *) enter;   /* a faster tier may swap it between two calls */
+    _Atomic(kernel_function *) enter; /* a faster tier may swap it between two calls */
     struct image *image;
-    void **handles;                     /* of the libraries the unit names */
+    void **handles; /* of the libraries the unit names */
     size_t handle_count;
-    bool needs_gil;                     /* uses Python's or NumPy's API, or the real headers */
-    bool prints;                        /* links to printf or its kin */
-    bool slow;                          /* an earlier call was long: release the GIL */
+    bool needs_gil;                        /* uses Python's or NumPy's API, or the real headers */
+    bool prints;                           /* links to printf or its kin */
+    bool slow;                             /* an earlier call was long: release the GIL */
     void (*forget)(struct kernel *kernel); /* called once, before the kernel is freed */
-    void *variants;                     /* what `forget` looks after (call/inline.c) */
+    void *variants;                        /* what `forget` looks after (call/inline.c) */
 };
 
 #define KERNEL_ENTRY "tw_kernel" /* the function of the unit that is entered */

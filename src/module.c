@@ -92,12 +92,11 @@ static PyStructSequence_Field INFO_FIELDS[] = {
 };
 
 static PyStructSequence_Desc INFO_DESCRIPTION = {
-    "tinyweave.CacheInfo", "What tw.cache.info() returns: counts of this process, and the folder's size.",
-    INFO_FIELDS, 9};
+    "tinyweave.CacheInfo",
+    "What tw.cache.info() returns: counts of this process, and the folder's size.", INFO_FIELDS, 9};
 
 struct cache_object {
-    PyObject_HEAD
-    PyObject *module;
+    PyObject_HEAD PyObject *module;
 };
 
 static PyObject *
@@ -106,13 +105,15 @@ cache_info(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct state *state = get_state(((struct cache_object *)self)->module);
     struct disk_statistics *counters = disk_counters(state->disk);
     size_t entries = 0, bytes = 0;
-    Py_BEGIN_ALLOW_THREADS
-    disk_measure(state->disk, &entries, &bytes);
-    Py_END_ALLOW_THREADS
-    const size_t numbers[] = {state->compiles,      state->memory_hits,
-                              counters->hits,       counters->writes,
-                              counters->evictions,  counters->errors + state->load_errors,
-                              entries,              bytes};
+    Py_BEGIN_ALLOW_THREADS disk_measure(state->disk, &entries, &bytes);
+    Py_END_ALLOW_THREADS const size_t numbers[] = {state->compiles,
+                                                   state->memory_hits,
+                                                   counters->hits,
+                                                   counters->writes,
+                                                   counters->evictions,
+                                                   counters->errors + state->load_errors,
+                                                   entries,
+                                                   bytes};
     PyObject *info = PyStructSequence_New(state->info_type);
     for (Py_ssize_t i = 0; info != NULL && i < 9; i++) {
         PyObject *value = i < 8 ? PyLong_FromSize_t(numbers[i])
@@ -134,10 +135,8 @@ cache_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct state *state = get_state(module);
     inline_clear(module);
     size_t removed;
-    Py_BEGIN_ALLOW_THREADS
-    removed = disk_clear(state->disk);
-    Py_END_ALLOW_THREADS
-    return PyLong_FromSize_t(removed);
+    Py_BEGIN_ALLOW_THREADS removed = disk_clear(state->disk);
+    Py_END_ALLOW_THREADS return PyLong_FromSize_t(removed);
 }
 
 static PyObject *
@@ -167,8 +166,10 @@ cache_dealloc(PyObject *self)
 
 static PyMethodDef CACHE_METHODS[] = {
     {"info", cache_info, METH_NOARGS,
-     "info($self, /)\n--\n\nCounts of this process, and the number and size of the entries on disk.\n\n"
-     "Returns a named tuple with compiles, memory_hits, disk_hits, disk_writes, evictions, errors,\n"
+     "info($self, /)\n--\n\nCounts of this process, and the number and size of the entries on "
+     "disk.\n\n"
+     "Returns a named tuple with compiles, memory_hits, disk_hits, disk_writes, evictions, "
+     "errors,\n"
      "entries, bytes and path."},
     {"clear", cache_clear, METH_NOARGS,
      "clear($self, /)\n--\n\nForget every kernel in memory and remove every entry on disk.\n\n"
@@ -248,7 +249,8 @@ core_before_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
-    {"before_fork", core_before_fork, METH_NOARGS, "for os.register_at_fork: code a child may run stays"},
+    {"before_fork", core_before_fork, METH_NOARGS,
+     "for os.register_at_fork: code a child may run stays"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -282,10 +284,11 @@ read_numpy_version(struct state *state)
 static int
 add_compile_error(PyObject *module, struct state *state)
 {
-    state->compile_error = PyErr_NewExceptionWithDoc(
-        "tinyweave.CompileError",
-        "C text that cannot be compiled. A SyntaxError: filename, lineno, offset and text say where.",
-        PyExc_SyntaxError, NULL);
+    state->compile_error =
+        PyErr_NewExceptionWithDoc("tinyweave.CompileError",
+                                  "C text that cannot be compiled. A SyntaxError: filename, "
+                                  "lineno, offset and text say where.",
+                                  PyExc_SyntaxError, NULL);
     return state->compile_error == NULL
                ? -1
                : PyModule_AddObjectRef(module, "CompileError", state->compile_error);
@@ -303,13 +306,14 @@ exec_module(PyObject *module)
     PyErr_SetString(PyExc_ImportError, "tinyweave does not run on a free-threaded build of Python");
     return -1;
 #endif
-    if (argument_import_numpy(state) < 0 || read_numpy_version(state) < 0 || intern_names(state) < 0 ||
-        frame_self_test() < 0 || add_compile_error(module, state) < 0) {
+    if (argument_import_numpy(state) < 0 || read_numpy_version(state) < 0 ||
+        intern_names(state) < 0 || frame_self_test() < 0 || add_compile_error(module, state) < 0) {
         return -1;
     }
     state->heap = code_heap_new();
     state->disk = disk_open();
-    if (state->heap == NULL || state->disk == NULL || memory_init(&state->kernels, KEPT_KERNELS) < 0) {
+    if (state->heap == NULL || state->disk == NULL ||
+        memory_init(&state->kernels, KEPT_KERNELS) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -392,15 +396,9 @@ static PyModuleDef_Slot SLOTS[] = {
 };
 
 static struct PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "tinyweave._core",
-    .m_doc = "tinyweave's C core.",
-    .m_size = sizeof(struct state),
-    .m_methods = METHODS,
-    .m_slots = SLOTS,
-    .m_traverse = traverse_module,
-    .m_clear = clear_module,
-    .m_free = free_module,
+    PyModuleDef_HEAD_INIT,          .m_name = "tinyweave._core", .m_doc = "tinyweave's C core.",
+    .m_size = sizeof(struct state), .m_methods = METHODS,        .m_slots = SLOTS,
+    .m_traverse = traverse_module,  .m_clear = clear_module,     .m_free = free_module,
 };
 
 PyMODINIT_FUNC

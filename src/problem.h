@@ -11,9 +11,9 @@ enum problem_kind {
     PROBLEM_NONE,
     PROBLEM_MEMORY,  /* MemoryError */
     PROBLEM_COMPILE, /* libtcc's own message, "FILE:LINE: error: TEXT" */
-    PROBLEM_OBJECT,  /* an object file that is malformed, or holds what the loader refuses by name */
-    PROBLEM_SYMBOL,  /* undefined symbols: the text is their names, separated by one space */
-    PROBLEM_SYSTEM,  /* the operating system said no: OSError, or ImportError while libtcc is opened */
+    PROBLEM_OBJECT, /* an object file that is malformed, or holds what the loader refuses by name */
+    PROBLEM_SYMBOL, /* undefined symbols: the text is their names, separated by one space */
+    PROBLEM_SYSTEM, /* the operating system said no: OSError, or ImportError while libtcc is opened */
 };
 
 struct problem {

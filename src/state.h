@@ -32,25 +32,25 @@
     NAME(debug)
 
 struct state {
-    PyObject *compile_error;    /* tw.CompileError */
-    PyTypeObject *cache_type;   /* of tw.cache */
-    PyTypeObject *info_type;    /* of tw.cache.info() */
+    PyObject *compile_error;  /* tw.CompileError */
+    PyTypeObject *cache_type; /* of tw.cache */
+    PyTypeObject *info_type;  /* of tw.cache.info() */
     struct tcc *tcc;
     struct code_heap *heap;
-    struct image *helpers;      /* libtcc1.a, loaded when first needed */
+    struct image *helpers; /* libtcc1.a, loaded when first needed */
     struct disk *disk;
-    struct memory kernels;      /* kernels of inline, by key */
-    struct flight *flights;     /* keys being compiled (cache/kernel.c) */
+    struct memory kernels;  /* kernels of inline, by key */
+    struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
-    PyObject *sites;            /* code -> capsule of its struct site (call/inline.c) */
-    char *package_folder;       /* where the shims lie */
+    PyObject *sites;      /* code -> capsule of its struct site (call/inline.c) */
+    char *package_folder; /* where the shims lie */
     char *numpy_version;
-    void **numpy_api;           /* NumPy's tables of functions, for units that include its headers */
+    void **numpy_api; /* NumPy's tables of functions, for units that include its headers */
     void **numpy_ufunc_api;
-    int numpy_runtime_version;  /* NPY_FEATURE_VERSION of the running NumPy */
+    int numpy_runtime_version; /* NPY_FEATURE_VERSION of the running NumPy */
     size_t compiles;
     size_t memory_hits;
-    size_t load_errors;         /* objects from disk the loader refused */
+    size_t load_errors; /* objects from disk the loader refused */
 #define FIELD(name) PyObject *name_##name;
     STATE_NAMES(FIELD)
 #undef FIELD

@@ -19,15 +19,17 @@ int strings_append(struct strings *strings, const char *string, size_t length);
 void strings_free(struct strings *strings);
 
 struct unit {
-    struct buffer text;          /* the whole C text, preludes and #line marks included */
-    struct strings include_dirs; /* the user's folders, searched for "x.h" and <x.h> before all others */
-    struct strings system_dirs;  /* the shims, Python's, NumPy's and libc's folders; empty when the text
+    struct buffer text; /* the whole C text, preludes and #line marks included */
+    struct strings
+        include_dirs; /* the user's folders, searched for "x.h" and <x.h> before all others */
+    struct strings
+        system_dirs; /* the shims, Python's, NumPy's and libc's folders; empty when the text
                                     includes nothing, and then no file is opened */
-    struct strings libraries;    /* paths of the shared libraries the user named, resolved */
-    struct buffer signature;     /* the arguments' names and types, for people and for the key */
-    bool interpreter;            /* sees all the interpreter exports (real Python.h, or an extension) */
-    bool strict;                 /* what libtcc only warns of, and what ends in wrong numbers, is an error */
-    bool cacheable;              /* false: an include could not be followed, so never kept on disk */
+    struct strings libraries; /* paths of the shared libraries the user named, resolved */
+    struct buffer signature;  /* the arguments' names and types, for people and for the key */
+    bool interpreter; /* sees all the interpreter exports (real Python.h, or an extension) */
+    bool strict;      /* what libtcc only warns of, and what ends in wrong numbers, is an error */
+    bool cacheable;   /* false: an include could not be followed, so never kept on disk */
 };
 
 void unit_free(struct unit *unit);

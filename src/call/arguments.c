@@ -94,9 +94,11 @@ take_array(PyArrayObject *array, PyObject *name, const char *function, struct ar
                             ".newbyteorder('='))");
     }
     if (!PyArray_ISALIGNED(array)) {
-        return refuse_array(array, name, function, "and not aligned: expected aligned, as from a.copy()");
+        return refuse_array(array, name, function,
+                            "and not aligned: expected aligned, as from a.copy()");
     }
-    *type = (struct argument_type){ARGUMENT_ARRAY, (unsigned char)dtype, !PyArray_ISWRITEABLE(array)};
+    *type =
+        (struct argument_type){ARGUMENT_ARRAY, (unsigned char)dtype, !PyArray_ISWRITEABLE(array)};
     argument->value.p = PyArray_DATA(array);
     argument->dims = PyArray_DIMS(array);
     argument->strides = PyArray_STRIDES(array);
@@ -114,9 +116,8 @@ take_int(PyObject *value, PyObject *name, const char *function, struct argument 
     argument->value.l = PyLong_AsLongAndOverflow(value, &overflow);
     type->kind = ARGUMENT_INT;
     if (overflow != 0) {
-        PyErr_Format(PyExc_OverflowError,
-                     "%s(): '%U' does not fit C's long: expected %ld to %ld", function, name, LONG_MIN,
-                     LONG_MAX);
+        PyErr_Format(PyExc_OverflowError, "%s(): '%U' does not fit C's long: expected %ld to %ld",
+                     function, name, LONG_MIN, LONG_MAX);
         return -1;
     }
     return argument->value.l == -1 && PyErr_Occurred() ? -1 : 0;
@@ -151,15 +152,15 @@ static int
 refuse_scalar(PyObject *value, PyObject *name, const char *function)
 {
     PyErr_Format(PyExc_TypeError,
-                 "%s(): '%U' is a NumPy scalar of type %s, which C snippets cannot take", function, name,
-                 Py_TYPE(value)->tp_name);
+                 "%s(): '%U' is a NumPy scalar of type %s, which C snippets cannot take", function,
+                 name, Py_TYPE(value)->tp_name);
     return -1;
 }
 
 /* NumPy's integer scalars go through int, which knows their range. */
 static int
-take_numpy_integer(PyObject *value, PyObject *name, const char *function,
-                   struct argument *argument, struct argument_type *type)
+take_numpy_integer(PyObject *value, PyObject *name, const char *function, struct argument *argument,
+                   struct argument_type *type)
 {
     PyObject *number = PyNumber_Index(value);
     int result = number == NULL ? -1 : take_int(number, name, function, argument, type);
@@ -169,8 +170,8 @@ take_numpy_integer(PyObject *value, PyObject *name, const char *function,
 
 /* Returns 1 for a scalar that Python's own types describe as well (str_, bytes_). */
 static int
-take_numpy_scalar(PyObject *value, PyObject *name, const char *function,
-                  struct argument *argument, struct argument_type *type)
+take_numpy_scalar(PyObject *value, PyObject *name, const char *function, struct argument *argument,
+                  struct argument_type *type)
 {
     if (PyArray_IsScalar(value, Bool)) {
         argument->value.i = PyArrayScalar_VAL(value, Bool) != 0;

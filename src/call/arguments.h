@@ -50,8 +50,8 @@ struct argument_type {
 /* Converts `value`, called `name` by the user, and tells its type. Nothing is owned: the caller keeps a
  * reference to `value` as long as `argument` is used. Returns 0; or -1 with a TypeError (a dtype C code
  * cannot take, byte order, alignment) or OverflowError that names `function` and the variable. */
-int argument_take(PyObject *value, PyObject *name, const char *function,
-                  struct argument *argument, struct argument_type *type);
+int argument_take(PyObject *value, PyObject *name, const char *function, struct argument *argument,
+                  struct argument_type *type);
 
 /* The C type of the variable; of an array, of its elements. */
 const char *argument_c_type(const struct argument_type *type);

@@ -125,7 +125,8 @@ static void
 set_raised(struct call *call)
 {
     if (!PyExceptionClass_Check(call->raised)) {
-        PyErr_Format(PyExc_TypeError, "tw_raise: expected an exception class, got %R", call->raised);
+        PyErr_Format(PyExc_TypeError, "tw_raise: expected an exception class, got %R",
+                     call->raised);
         return;
     }
     const char *text = call->raise_message == NULL ? "" : call->raise_message;

@@ -23,8 +23,9 @@ union value {
 
 /* One argument of a snippet. An array's dims and strides point into the array object. */
 struct argument {
-    union value value;   /* the scalar; the data of an array; the characters of a string; the object */
-    const long *dims;    /* Na of an array */
+    union value
+        value;        /* the scalar; the data of an array; the characters of a string; the object */
+    const long *dims; /* Na of an array */
     const long *strides; /* Sa, in bytes */
     long size;           /* Da of an array, Na of a string */
     PyObject *object;    /* py_a, borrowed */
@@ -51,8 +52,8 @@ struct call {
         char *s;
         PyObject *o;
     } result;
-    PyObject *raised;      /* exception class given to tw_raise, borrowed; NULL: nothing raised */
-    char *raise_message;   /* malloc'ed */
+    PyObject *raised;    /* exception class given to tw_raise, borrowed; NULL: nothing raised */
+    char *raise_message; /* malloc'ed */
     bool out_of_memory;
     bool direct;           /* what it prints is written at once (runtime/stdio.c) */
     bool gil_released;     /* this thread runs the code without the GIL */
@@ -67,12 +68,11 @@ void call_return_unsigned(struct call *call, unsigned long long value);
 void call_return_bool(struct call *call, int value);
 void call_return_double(struct call *call, double value);
 void call_return_complex(struct call *call, double real, double imag);
-void call_return_string(struct call *call, const char *value);     /* copied; NULL is None */
-void call_return_object(struct call *call, PyObject *value);       /* takes the reference */
-void call_return_borrowed(struct call *call, PyObject *value);     /* makes one of its own */
+void call_return_string(struct call *call, const char *value); /* copied; NULL is None */
+void call_return_object(struct call *call, PyObject *value);   /* takes the reference */
+void call_return_borrowed(struct call *call, PyObject *value); /* makes one of its own */
 /* tw_raise: formats like printf. The first error of a call stays. */
 void call_raise(struct call *call, PyObject *type, const char *format, ...);
-
 
 /* ---- What the package sees. ---- */
 

@@ -89,7 +89,8 @@ frame_local(const struct frame *frame, PyObject *name, Py_ssize_t *hint)
         if (value != NULL || frame->locals == NULL) {
             if (value == NULL) {
                 PyErr_Format(PyExc_NameError,
-                             "name '%U' is a local variable of the caller that has no value yet", name);
+                             "name '%U' is a local variable of the caller that has no value yet",
+                             name);
             }
             return value;
         }
@@ -128,11 +129,12 @@ read_probe(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
 static PyMethodDef PROBE = {"probe", read_probe, METH_NOARGS, NULL};
 
 /* A function with a plain local and a cell: what it says of them, and what frame_local does. */
-static const char SELF_TEST[] = "def test(probe):\n"
-                                "    before, tinyweave_local, tinyweave_cell = 1, object(), object()\n"
-                                "    keep = lambda: tinyweave_cell\n"
-                                "    return probe() == (tinyweave_local, tinyweave_cell)\n"
-                                "passed = test(probe)\n";
+static const char SELF_TEST[] =
+    "def test(probe):\n"
+    "    before, tinyweave_local, tinyweave_cell = 1, object(), object()\n"
+    "    keep = lambda: tinyweave_cell\n"
+    "    return probe() == (tinyweave_local, tinyweave_cell)\n"
+    "passed = test(probe)\n";
 
 static int
 run_self_test(PyObject *names, PyObject *probe)

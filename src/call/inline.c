@@ -35,9 +35,9 @@ struct site {
     struct site *next; /* same code, other names or options */
     size_t references; /* the table's, and those of calls that are looking up their arguments */
     PyObject *code;
-    PyObject *names;   /* a tuple of interned str */
-    PyObject *options; /* canonical, see options.h; NULL: none given */
-    Py_ssize_t *hints; /* where each name stands among the caller's fast locals */
+    PyObject *names;           /* a tuple of interned str */
+    PyObject *options;         /* canonical, see options.h; NULL: none given */
+    Py_ssize_t *hints;         /* where each name stands among the caller's fast locals */
     unsigned char *dimensions; /* see snippet_dimensions */
     struct variant *variants;
 };
@@ -156,7 +156,8 @@ same_names(PyObject *names, PyObject *arg_names)
     PyObject **given = PySequence_Fast_ITEMS(arg_names);
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = PyTuple_GET_ITEM(names, i);
-        if (given[i] != name && (!PyUnicode_Check(given[i]) || PyUnicode_Compare(given[i], name) != 0)) {
+        if (given[i] != name &&
+            (!PyUnicode_Check(given[i]) || PyUnicode_Compare(given[i], name) != 0)) {
             return 0;
         }
     }
@@ -172,13 +173,13 @@ same_options(const struct site *site, PyObject *options)
     return PyObject_RichCompareBool(site->options, options, Py_EQ);
 }
 
-/* Returns the site; or NULL, with or without an exception. */
+/* Returns the site of these names, a tuple or as they came; or NULL, with or without an exception. */
 static struct site *
-find_site(const struct request *request, PyObject *options)
+find_site(const struct request *request, PyObject *names, PyObject *options)
 {
     struct site *site = site_list(request->state, request->code);
     for (; site != NULL; site = site->next) {
-        int same = same_names(site->names, request->arg_names);
+        int same = same_names(site->names, names);
         if (same > 0) {
             same = same_options(site, options);
         }
@@ -291,11 +292,13 @@ static void
 name_not_found(const struct request *request, PyObject *name)
 {
     if (request->local_dict != NULL) {
-        PyErr_Format(PyExc_NameError, FUNCTION "(): name '%U' is not in local_dict, and not a global", name);
+        PyErr_Format(PyExc_NameError,
+                     FUNCTION "(): name '%U' is not in local_dict, and not a global", name);
     }
     else {
         PyErr_Format(PyExc_NameError,
-                     FUNCTION "(): name '%U' is neither a local of the caller nor a global (a name of an "
+                     FUNCTION
+                     "(): name '%U' is neither a local of the caller nor a global (a name of an "
                      "enclosing function counts only where the caller uses it too)",
                      name);
     }
@@ -353,9 +356,10 @@ check_dimensions(const struct site *site, const struct values *values)
         if (mask != 0 && values->types[i].kind == ARGUMENT_ARRAY &&
             (dimensions > 4 || (mask >> dimensions & 1) == 0)) {
             int used = __builtin_ctz(mask);
-            PyErr_Format(PyExc_ValueError,
-                         FUNCTION "(): '%U' has %ld dimension%s, but the snippet indexes it with %d",
-                         PyTuple_GET_ITEM(site->names, i), dimensions, dimensions == 1 ? "" : "s", used);
+            PyErr_Format(
+                PyExc_ValueError,
+                FUNCTION "(): '%U' has %ld dimension%s, but the snippet indexes it with %d",
+                PyTuple_GET_ITEM(site->names, i), dimensions, dimensions == 1 ? "" : "s", used);
             return -1;
         }
     }
@@ -390,7 +394,9 @@ static void
 source_from_buffer(struct source *source, const char *label, const char *argument,
                    const struct buffer *text)
 {
-    *source = (struct source){.label = label, .argument = argument, .text = text->size ? text->data : "",
+    *source = (struct source){.label = label,
+                              .argument = argument,
+                              .text = text->size ? text->data : "",
                               .length = text->size};
 }
 
@@ -422,7 +428,8 @@ fill_snippet(struct build *build, PyObject *names, const struct values *values)
                            build->options.support_code) < 0) {
         return -1;
     }
-    return source_from_object(&snippet->sources[SNIPPET_CODE], "tw:code", "code", build->request->code);
+    return source_from_object(&snippet->sources[SNIPPET_CODE], "tw:code", "code",
+                              build->request->code);
 }
 
 static int
@@ -495,7 +502,8 @@ tell_origin(const struct build *build, enum kernel_origin origin)
     static const char *const origins[] = {"found in memory", "loaded from disk", "compiled"};
     if (build->request->verbose > 0) {
         PySys_FormatStderr(FUNCTION "(%s): %s\n",
-                           build->unit.signature.size ? build->unit.signature.data : "", origins[origin]);
+                           build->unit.signature.size ? build->unit.signature.data : "",
+                           origins[origin]);
     }
     if (build->request->verbose > 1) {
         PySys_FormatStderr("%s", build->unit.text.data);
@@ -554,8 +562,9 @@ static void
 replace_variant(struct state *state, struct site *site, const struct variant *variant)
 {
     for (struct variant *old = site->variants; old != NULL; old = old->next) {
-        if (old != variant && memcmp(old->types, variant->types,
-                                     (size_t)PyTuple_GET_SIZE(site->names) * sizeof(*old->types)) == 0) {
+        if (old != variant &&
+            memcmp(old->types, variant->types,
+                   (size_t)PyTuple_GET_SIZE(site->names) * sizeof(*old->types)) == 0) {
             struct variant **link = (struct variant **)&old->kernel->variants;
             while (*link != old) {
                 link = &(*link)->kernel_next;
@@ -603,7 +612,7 @@ compile_variant(const struct request *request, PyObject *names, PyObject *option
     }
     if (kernel != NULL) {
         /* Looked for only now: while libtcc worked without the GIL another thread may have added it. */
-        struct site *site = find_site(request, options);
+        struct site *site = find_site(request, names, options);
         if (site == NULL && !PyErr_Occurred()) {
             site = add_site(request, names, options, &build.snippet);
         }
@@ -663,11 +672,12 @@ run_request(const struct request *request, struct site *site, PyObject *names, P
 static PyObject *
 find_and_run(const struct request *request, PyObject *options)
 {
-    struct site *site = find_site(request, options);
+    struct site *site = find_site(request, request->arg_names, options);
     if (site == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *names = site != NULL ? Py_NewRef(site->names) : options_names(request->arg_names, FUNCTION);
+    PyObject *names =
+        site != NULL ? Py_NewRef(site->names) : options_names(request->arg_names, FUNCTION);
     if (names == NULL) {
         return NULL;
     }
@@ -711,7 +721,8 @@ set_keyword(struct request *request, PyObject *name, PyObject *value)
     for (size_t i = 0; i < 4; i++) {
         if (name == names[i] || PyUnicode_Compare(name, names[i]) == 0) {
             if (*slots[i] != NULL) {
-                PyErr_Format(PyExc_TypeError, FUNCTION "() got multiple values for argument '%U'", name);
+                PyErr_Format(PyExc_TypeError, FUNCTION "() got multiple values for argument '%U'",
+                             name);
                 return -1;
             }
             *slots[i] = value;
@@ -747,8 +758,8 @@ check_request(struct request *request)
             *mappings[i] = NULL;
         }
         if (*mappings[i] != NULL && !PyMapping_Check(*mappings[i])) {
-            PyErr_Format(PyExc_TypeError, FUNCTION "(): '%s' must be a mapping, not %.100s", names[i],
-                         Py_TYPE(*mappings[i])->tp_name);
+            PyErr_Format(PyExc_TypeError, FUNCTION "(): '%s' must be a mapping, not %.100s",
+                         names[i], Py_TYPE(*mappings[i])->tp_name);
             return -1;
         }
     }
@@ -763,7 +774,8 @@ read_request(struct request *request, PyObject *const *arguments, Py_ssize_t cou
                           &request->global_dict};
     if (count > 4) {
         PyErr_Format(PyExc_TypeError,
-                     FUNCTION "() takes at most 4 positional arguments (code, arg_names, local_dict, "
+                     FUNCTION
+                     "() takes at most 4 positional arguments (code, arg_names, local_dict, "
                      "global_dict), %zd given",
                      count);
         return -1;
@@ -819,42 +831,54 @@ const char inline_doc[] =
     "Parameters\n"
     "----------\n"
     "code : str\n"
-    "    The body of a C function. ``return_val = expr;`` sets the result, ``return;`` leaves early,\n"
-    "    ``tw_raise(PyExc_ValueError, \"n is %ld\", n);`` raises. printf and its kin print to sys.stdout.\n"
+    "    The body of a C function. ``return_val = expr;`` sets the result, ``return;`` leaves "
+    "early,\n"
+    "    ``tw_raise(PyExc_ValueError, \"n is %ld\", n);`` raises. printf and its kin print to "
+    "sys.stdout.\n"
     "arg_names : list of str, or one str \"a b\"\n"
-    "    Names the snippet sees, looked up in `local_dict` (default: the caller's locals), then in\n"
-    "    `global_dict` (default: the caller's globals). int is ``long``, bool ``int``, float ``double``,\n"
-    "    float32 ``float``, complex ``tw_complex``, str and bytes ``const char *`` with its length ``Na``.\n"
-    "    An array is a pointer ``a`` to its data, ``Na`` its shape, ``Sa`` its strides in bytes, ``Da`` its\n"
-    "    number of dimensions; ``A1(i)`` ... ``A4(i,j,k,l)`` index it by its strides. Anything else is a\n"
+    "    Names the snippet sees, looked up in `local_dict` (default: the caller's locals), then "
+    "in\n"
+    "    `global_dict` (default: the caller's globals). int is ``long``, bool ``int``, float "
+    "``double``,\n"
+    "    float32 ``float``, complex ``tw_complex``, str and bytes ``const char *`` with its length "
+    "``Na``.\n"
+    "    An array is a pointer ``a`` to its data, ``Na`` its shape, ``Sa`` its strides in bytes, "
+    "``Da`` its\n"
+    "    number of dimensions; ``A1(i)`` ... ``A4(i,j,k,l)`` index it by its strides. Anything "
+    "else is a\n"
     "    borrowed ``PyObject *``, as is ``py_a`` of every argument.\n"
     "local_dict, global_dict : mapping, optional\n"
     "    Where names are looked up.\n"
     "support_code : str, optional\n"
     "    C text at file scope before the snippet: functions, types, static variables.\n"
     "headers : list of str\n"
-    "    ``\"<math.h>\"``, ``'\"mine.h\"'``: included before `support_code`. libm and the common functions of\n"
+    "    ``\"<math.h>\"``, ``'\"mine.h\"'``: included before `support_code`. libm and the common "
+    "functions of\n"
     "    libc need none. ``<Python.h>`` and ``<numpy/arrayobject.h>`` bring the real ones.\n"
     "define_macros : list of (name, value or None), or dict\n"
     "undef_macros, include_dirs, libraries, library_dirs : list of str\n"
     "extra_compile_args : list of str\n"
-    "    ``-D``, ``-U`` and ``-I``; flags for optimisation, warnings and the standard are accepted.\n"
+    "    ``-D``, ``-U`` and ``-I``; flags for optimisation, warnings and the standard are "
+    "accepted.\n"
     "force : bool\n"
     "    Compile anew, whatever is cached.\n"
     "verbose : int\n"
-    "    1 tells on sys.stderr whether the kernel was compiled or found, 2 shows the C text as well.\n"
+    "    1 tells on sys.stderr whether the kernel was compiled or found, 2 shows the C text as "
+    "well.\n"
     "\n"
     "Returns\n"
     "-------\n"
     "object\n"
-    "    What `return_val` was last set to: int, float, complex, bool, str or any object; else None.\n"
+    "    What `return_val` was last set to: int, float, complex, bool, str or any object; else "
+    "None.\n"
     "\n"
     "Raises\n"
     "------\n"
     "CompileError\n"
     "    The C text is wrong; with its line and a caret.\n"
     "NameError, TypeError, ValueError, OverflowError\n"
-    "    A name is not found, has a dtype C cannot take, a name that C code has already or the wrong number\n"
+    "    A name is not found, has a dtype C cannot take, a name that C code has already or the "
+    "wrong number\n"
     "    of dimensions, or does not fit C's long.\n"
     "OSError\n"
     "    A library is not found.\n"

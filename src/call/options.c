@@ -33,7 +33,8 @@ items_of(PyObject *value, const char *function, const char *option)
     if (PyUnicode_Check(value) || PyObject_HasAttrString(value, "__fspath__")) {
         return PyTuple_Pack(1, value);
     }
-    if (PyBytes_Check(value) || !(PySequence_Check(value) || PyIter_Check(value) || PyAnySet_Check(value))) {
+    if (PyBytes_Check(value) ||
+        !(PySequence_Check(value) || PyIter_Check(value) || PyAnySet_Check(value))) {
         return wrong_type(function, option, "a list of str", value);
     }
     return PySequence_Tuple(value);
@@ -108,7 +109,7 @@ static PyObject *
 canonical_macro(PyObject *item, const char *function, const char *option)
 {
     static const char expected[] = "a dict or a list of (name, value or None)";
-    PyObject *pair = PyUnicode_Check(item) ? PyTuple_Pack(1, item)
+    PyObject *pair = PyUnicode_Check(item)                       ? PyTuple_Pack(1, item)
                      : PyTuple_Check(item) || PyList_Check(item) ? PySequence_Tuple(item)
                                                                  : NULL;
     if (pair == NULL) {
@@ -194,7 +195,8 @@ options_set(struct options_given *given, const struct state *state, const char *
             if (i == 0 && value == Py_False) {
                 return 0;
             }
-            PyErr_Format(PyExc_TypeError, "%s() takes no '%U': %s", function, name, REFUSED[i].reason);
+            PyErr_Format(PyExc_TypeError, "%s() takes no '%U': %s", function, name,
+                         REFUSED[i].reason);
             return -1;
         }
     }
@@ -281,7 +283,8 @@ read_macros(PyObject *defines, PyObject *undefines, const char *function, struct
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(defines); i++) {
         PyObject *pair = PyTuple_GET_ITEM(defines, i);
-        if (add_define(macros, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1), function) < 0) {
+        if (add_define(macros, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1), function) <
+            0) {
             return -1;
         }
     }
@@ -300,7 +303,8 @@ read_macros(PyObject *defines, PyObject *undefines, const char *function, struct
 static bool
 is_idle_flag(const char *flag)
 {
-    static const char *const starts[] = {"-O", "-W", "-g", "-f", "-m", "-std=", "-w", "-pedantic", "-pipe"};
+    static const char *const starts[] = {"-O",    "-W", "-g",        "-f",   "-m",
+                                         "-std=", "-w", "-pedantic", "-pipe"};
     for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
         if (strncmp(flag, starts[i], strlen(starts[i])) == 0) {
             return strstr(flag, "*/") == NULL;
@@ -316,7 +320,8 @@ read_flag(const char *flag, const char *function, struct options *options)
     const char *equals = strchr(rest, '=');
     if (strncmp(flag, "-D", 2) == 0 && *rest != '\0') {
         int length = equals == NULL ? (int)strlen(rest) : (int)(equals - rest);
-        buffer_printf(&options->macros, "#define %.*s %s\n", length, rest, equals == NULL ? "1" : equals + 1);
+        buffer_printf(&options->macros, "#define %.*s %s\n", length, rest,
+                      equals == NULL ? "1" : equals + 1);
     }
     else if (strncmp(flag, "-U", 2) == 0 && *rest != '\0') {
         buffer_printf(&options->macros, "#undef %s\n", rest);
@@ -396,7 +401,8 @@ canonical_name(PyObject *item, const char *function, const char *option)
         return wrong_type(function, option, "a list of str", item);
     }
     if (!PyUnicode_IsIdentifier(item)) {
-        PyErr_Format(PyExc_ValueError, "%s(): '%s' holds %R, which is no identifier", function, option, item);
+        PyErr_Format(PyExc_ValueError, "%s(): '%s' holds %R, which is no identifier", function,
+                     option, item);
         return NULL;
     }
     PyObject *name = PyUnicode_FromObject(item); /* exactly str, as interning needs */

@@ -23,7 +23,7 @@ enum option_index {
 #define OPTION(name, form) OPTION_##name,
     OPTIONS(OPTION)
 #undef OPTION
-    OPTION_COUNT
+        OPTION_COUNT
 };
 
 /* The values as they came, borrowed; NULL where none was given. */

@@ -11,12 +11,13 @@
 #include "lexer.h"
 
 struct includes {
-    struct buffer contents; /* for each of the user's headers reached, once, in order of first mention:
+    struct buffer
+        contents;  /* for each of the user's headers reached, once, in order of first mention:
                                its path, a NUL, its contents' length as decimal text, a NUL, its contents */
-    bool any;               /* at least one #include */
-    bool computed;          /* one names its file by a macro, or a file could not be read */
-    bool python;            /* <Python.h> is reached (or a NumPy header, which includes it) */
-    bool numpy;             /* a header under numpy/ is reached */
+    bool any;      /* at least one #include */
+    bool computed; /* one names its file by a macro, or a file could not be read */
+    bool python;   /* <Python.h> is reached (or a NumPy header, which includes it) */
+    bool numpy;    /* a header under numpy/ is reached */
 };
 
 /* Follows the #include lines of `count` scanned sources textually (whatever #if says), through the

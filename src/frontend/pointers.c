@@ -105,7 +105,8 @@ called_function(const struct reader *reader, int *index)
     *index = 0;
     for (const struct token *token = before(reader, reader->at); token != NULL;
          token = before(reader, token)) {
-        depth += (token_is(token, ")") || token_is(token, "]")) - (token_is(token, "(") || token_is(token, "["));
+        depth += (token_is(token, ")") || token_is(token, "]")) -
+                 (token_is(token, "(") || token_is(token, "["));
         if (depth < 0) {
             const struct token *name = before(reader, token);
             return name != NULL && name->kind == TOKEN_IDENTIFIER ? name : NULL;

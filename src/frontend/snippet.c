@@ -59,8 +59,8 @@ names_slot(const struct names *names, const char *start, size_t length)
 {
     size_t mask = names->capacity - 1;
     size_t i = hash_name(start, length) & mask;
-    while (names->slots[i].start != NULL &&
-           (names->slots[i].length != length || memcmp(names->slots[i].start, start, length) != 0)) {
+    while (names->slots[i].start != NULL && (names->slots[i].length != length ||
+                                             memcmp(names->slots[i].start, start, length) != 0)) {
         i = (i + 1) & mask;
     }
     return &names->slots[i];
@@ -169,13 +169,18 @@ snippet_free(struct snippet *snippet)
 /* ---- Names ---- */
 
 static const char *const C_KEYWORDS[] = {
-    "auto",       "break",    "case",      "char",          "const",    "continue", "default",
-    "do",         "double",   "else",      "enum",          "extern",   "float",    "for",
-    "goto",       "if",       "inline",    "int",           "long",     "register", "restrict",
-    "return",     "short",    "signed",    "sizeof",        "static",   "struct",   "switch",
-    "typedef",    "union",    "unsigned",  "void",          "volatile", "while",    "asm",
-    "typeof",     "_Alignas", "_Alignof",  "_Atomic",       "_Bool",    "_Complex", "_Generic",
-    "_Imaginary", "_Noreturn", "_Static_assert", "_Thread_local",
+    "auto",           "break",         "case",       "char",
+    "const",          "continue",      "default",    "do",
+    "double",         "else",          "enum",       "extern",
+    "float",          "for",           "goto",       "if",
+    "inline",         "int",           "long",       "register",
+    "restrict",       "return",        "short",      "signed",
+    "sizeof",         "static",        "struct",     "switch",
+    "typedef",        "union",         "unsigned",   "void",
+    "volatile",       "while",         "asm",        "typeof",
+    "_Alignas",       "_Alignof",      "_Atomic",    "_Bool",
+    "_Complex",       "_Generic",      "_Imaginary", "_Noreturn",
+    "_Static_assert", "_Thread_local",
 };
 
 static bool
@@ -216,7 +221,8 @@ is_derived(const char *name, const char *owner, const struct argument_type *type
         return true;
     }
     bool array = type->kind == ARGUMENT_ARRAY;
-    if ((array || type->kind == ARGUMENT_STRING) && name[0] == 'N' && strcmp(name + 1, owner) == 0) {
+    if ((array || type->kind == ARGUMENT_STRING) && name[0] == 'N' &&
+        strcmp(name + 1, owner) == 0) {
         return true;
     }
     if (!array) {
@@ -244,7 +250,8 @@ check_name(const struct snippet *snippet, size_t index, char message[300])
         return -1;
     }
     if (is_prelude_name(name)) {
-        snprintf(message, 300, "'%s' is a name C code has already, and cannot name an argument", name);
+        snprintf(message, 300, "'%s' is a name C code has already, and cannot name an argument",
+                 name);
         return -1;
     }
     for (size_t i = 0; i < snippet->count; i++) {
@@ -254,8 +261,8 @@ check_name(const struct snippet *snippet, size_t index, char message[300])
             return -1;
         }
         if (i != index && is_derived(name, owner, &snippet->types[i])) {
-            snprintf(message, 300, "'%s' cannot name an argument: argument '%s' brings it along", name,
-                     owner);
+            snprintf(message, 300, "'%s' cannot name an argument: argument '%s' brings it along",
+                     name, owner);
             return -1;
         }
     }
@@ -348,9 +355,10 @@ check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
         const struct source *code = &snippet->sources[SNIPPET_CODE];
         const struct token *token = find_identifier(&code->tokens, macro);
         if (token != NULL) {
-            return fail_at(spot, code, token,
-                           "'%s' is ambiguous: both '%s' and '%s' are arrays; index one of them by hand",
-                           macro, snippet->names[index], snippet->names[other]);
+            return fail_at(
+                spot, code, token,
+                "'%s' is ambiguous: both '%s' and '%s' are arrays; index one of them by hand",
+                macro, snippet->names[index], snippet->names[other]);
         }
     }
     return 0;
@@ -399,8 +407,8 @@ static void
 emit_complex(struct buffer *text, const char *name, size_t index, const char *type,
              const char *member)
 {
-    buffer_printf(text, "%s %s = {tw_args[%zu].value.%s[0], tw_args[%zu].value.%s[1]};\n", type, name,
-                  index, member, index, member);
+    buffer_printf(text, "%s %s = {tw_args[%zu].value.%s[0], tw_args[%zu].value.%s[1]};\n", type,
+                  name, index, member, index, member);
 }
 
 /* const long *Na = tw_args[0].dims; when the snippet says Na. */
@@ -422,8 +430,8 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
     const char *name = snippet->names[index];
     const char *constant = type->readonly ? "const " : "";
     if (uses(snippet, name)) {
-        buffer_printf(text, "%s%s *%s = tw_args[%zu].value.p;\n", constant, argument_c_type(type), name,
-                      index);
+        buffer_printf(text, "%s%s *%s = tw_args[%zu].value.p;\n", constant, argument_c_type(type),
+                      name, index);
     }
     emit_derived(text, snippet, index, "const long *", "N", "", "dims");
     emit_derived(text, snippet, index, "const long *", "S", "", "strides");
@@ -556,9 +564,9 @@ emit_return(struct buffer *text, const struct snippet *snippet, const struct tok
     const struct source *code = &snippet->sources[SNIPPET_CODE];
     const struct token *end = token_is(name + 1, "=") ? find_semicolon(name + 2) : NULL;
     if (end == NULL) {
-        fail_at(spot, code, name, token_is(name + 1, "=")
-                                      ? "';' expected at the end of return_val = ..."
-                                      : RETURN_VAL_HINT);
+        fail_at(spot, code, name,
+                token_is(name + 1, "=") ? "';' expected at the end of return_val = ..."
+                                        : RETURN_VAL_HINT);
         return NULL;
     }
     if (end == name + 2) {
@@ -618,10 +626,11 @@ check_support(const struct snippet *snippet, struct spot *spot)
             const struct source *source = &snippet->sources[i];
             const struct token *token = find_identifier(&source->tokens, only_in_code[k]);
             if (token != NULL) {
-                return fail_at(spot, source, token,
-                               "'%s' belongs to the snippet's own text; a function in %s returns what it "
-                               "has to say",
-                               only_in_code[k], source->argument);
+                return fail_at(
+                    spot, source, token,
+                    "'%s' belongs to the snippet's own text; a function in %s returns what it "
+                    "has to say",
+                    only_in_code[k], source->argument);
             }
         }
     }
@@ -672,8 +681,9 @@ declares(const struct source *source, const struct name *name)
             continue;
         }
         depth += opens(token) - closes(token);
-        if (depth == 0 && i > 0 && token->kind == TOKEN_IDENTIFIER && token->length == name->length &&
-            memcmp(token->start, name->start, name->length) == 0 && token_is(token + 1, "(") &&
+        if (depth == 0 && i > 0 && token->kind == TOKEN_IDENTIFIER &&
+            token->length == name->length && memcmp(token->start, name->start, name->length) == 0 &&
+            token_is(token + 1, "(") &&
             (token[-1].kind == TOKEN_IDENTIFIER || token_is(&token[-1], "*"))) {
             return true;
         }
@@ -821,7 +831,8 @@ snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
         return -1;
     }
     *spot = (struct spot){0};
-    int result = include_follow(snippet->sources, SNIPPET_SOURCES, snippet->include_dirs, &includes);
+    int result =
+        include_follow(snippet->sources, SNIPPET_SOURCES, snippet->include_dirs, &includes);
     if (result == 0) {
         unit->strict = true;
         unit->interpreter = includes.python;
