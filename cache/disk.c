@@ -38,7 +38,7 @@
 #define DEFAULT_CAP ((uint64_t)256 << 20) /* bytes: some 40,000 kernels */
 #define ENTRY_LIMIT ((uint64_t)64 << 20) /* bytes; what is larger is none of ours and not read in */
 #define STALE_SECONDS 3600               /* no writer needs an hour for its temporary */
-#define STORE_ATTEMPTS 3                 /* another process may remove the folder under a writer */
+#define STORE_ATTEMPTS 5                 /* another process may remove the folder under a writer */
 #define SUBFOLDERS 256
 
 #define MAGIC "TWENTRY1"
