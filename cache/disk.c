@@ -38,7 +38,7 @@
 #define DEFAULT_CAP ((uint64_t)256 << 20) /* bytes: some 40,000 kernels */
 #define ENTRY_LIMIT ((uint64_t)64 << 20) /* bytes; what is larger is none of ours and not read in */
 #define STALE_SECONDS 3600               /* no writer needs an hour for its temporary */
-#define STORE_ATTEMPTS 3                 /* another process may remove the folder under a writer */
+#define STORE_ATTEMPTS 5                 /* another process may remove the folder under a writer */
 #define SUBFOLDERS 256
 
 #define MAGIC "TWENTRY1"
@@ -541,16 +541,14 @@ entry_load(int file, const uint8_t key[KEY_SIZE], struct buffer *object)
 }
 
 /* Sets the time of last use. The clock, since the kernel's own stamps are as coarse as its tick; and
- * at every use, since that costs a tenth of a hit and a process reads an entry once. */
+ * at every use, since that costs 1.5 us of a hit's 25 and a process reads an entry once. */
 static void
 mark_used(int file)
 {
     struct timespec times[2];
     clock_gettime(CLOCK_REALTIME, &times[0]);
     times[1] = times[0];
-    futimens(
-        file,
-        times); /* fails where the file system is read-only: no harm, nothing is evicted there */
+    futimens(file, times); /* on a read-only file system it fails, and nothing is evicted */
 }
 
 static int

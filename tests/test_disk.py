@@ -225,6 +225,10 @@ def test_readelf_takes_an_entry(disk, tmp_path):
 # ---- Damage ----
 
 
+def signed(body):
+    return body + hashlib.sha256(body).digest()
+
+
 def assert_miss_and_repair(disk, name, data):
     errors = disk.errors
     assert disk.read(name) is None
@@ -291,7 +295,7 @@ def test_sizes_that_lie_under_a_right_checksum(disk):
     ]:
         sizes = object_size.to_bytes(8, "little") + notes_size.to_bytes(8, "little")
         lying = body[:start] + sizes + body[start + 16 :]
-        path.write_bytes(lying + hashlib.sha256(lying).digest())
+        path.write_bytes(signed(lying))
         assert disk.read("a") is None, (object_size, notes_size)
 
 
@@ -366,10 +370,25 @@ def test_a_foreign_entry_is_a_miss(disk):
     assert_miss_and_repair(disk, "a", b"object")
 
 
+def test_another_magic_number_is_a_miss(disk):
+    """An entry of another version of the format, whole and under the right key."""
+    disk.write("a", b"object")
+    body = disk.file("a").read_bytes()[:-32]
+    assert body.endswith(b"TWENTRY1")
+    disk.file("a").write_bytes(signed(body[:-1] + b"2"))
+    assert_miss_and_repair(disk, "a", b"object")
+
+
 def test_an_entry_too_large_to_be_one_is_not_read(disk):
     disk.write("a", b"object")
-    os.truncate(disk.file("a"), (64 << 20) + 1)
+    size = (64 << 20) + 1 - FOOTER
+    sizes = size.to_bytes(8, "little") + bytes(8)
+    disk.file("a").write_bytes(signed(bytes(size) + sizes + key_of("a") + b"TWENTRY1"))
     assert_miss_and_repair(disk, "a", b"object")
+    disk.write("b", bytes(size))
+    assert disk.read("b") is None and not disk.file("b").exists()
+    disk.write("b", bytes(size - 1))
+    assert disk.read("b") == bytes(size - 1)
 
 
 # ---- The folder ----
@@ -1011,6 +1030,7 @@ def test_readers_and_writers_while_others_clear(root):
                     disk.write(name, content(name))
                     assert disk.read(name) in (None, content(name))
             assert disk.warnings() == []
+            assert disk.errors == 0
 
     run_workers(worker, 6)
 
