@@ -434,13 +434,19 @@ find_in_memory(struct state *state, const uint8_t key[KEY_SIZE])
     return kernel;
 }
 
-/* Says once why the folder on disk is not used. */
+/* Says what the cache on disk has to say, each thing once. */
 static int
 warn_of_disk(struct state *state)
 {
-    const char *warning = disk_warning(state->disk);
-    return warning == NULL ? 0
-                           : PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "tinyweave: %s", warning);
+    const char *warning;
+    int result = 0;
+    while (result == 0 && (warning = disk_warning(state->disk)) != NULL) {
+        PyObject *text = PyUnicode_DecodeFSDefault(warning); /* a path may be any bytes */
+        result =
+            text == NULL ? -1 : PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "tinyweave: %U", text);
+        Py_XDECREF(text);
+    }
+    return result;
 }
 
 struct kernel *
