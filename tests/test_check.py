@@ -222,11 +222,10 @@ def test_flat(before, piece, after):
 
 
 PIECES = st.sampled_from(
-    ["(", ")", "[", "]", "{", "}", "#if A\n", "\n#else\n", "\n#elif B\n", "\n#endif\n", "#if 0\n", "\n#define ", "a",
-     " double", " long", "_Atomic ", "atomic_int ", "x", "++", "=", "+=", ";", ",", "?", ":", "*", "if", "else",
-     "enum", "struct", "<%", "%>", "(*a)[n]", "void f(int n, double ", "_Alignas(", "32", ".", "return ", "\n",
-     "complex ", '#line 1 "tw:"\n', "sizeof", "#"]
-)  # fmt: skip
+    ["(", ")", "[", "]", "{", "}", "a", "x", ";", ",", "?", ":", "*", "++", "=", "+=", ".", "if", "else", "enum", "struct", "<%", "%>", "#", "32", "(*a)[n]", "sizeof"]
+    + ["\n", "#if A\n", "\n#else\n", "\n#elif B\n", "\n#endif\n", "#if 0\n", "\n#define ", '#line 1 "tw:"\n']
+    + [" double", " long", " complex ", "_Atomic ", "atomic_int ", "_Alignas(", "return ", "void f(int n, double "]
+)
 
 
 @settings(max_examples=1000)

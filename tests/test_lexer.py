@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 from text_library import KINDS, encode, scan, spellings
 
 PIECES = st.sampled_from(
-    ["a", "$x", "é", "1", ".5", "1e-3", "0x1p+3f", '"s\\"t"', "L'\\''", "'", '"', "/*c*/", "/*", "//d", "\\\n",
-     "\\\r\n", "\\", "\n", "\r\n", " ", "\t", "#", "#include <a.h>\n", "#if 0\n", "\n#endif\n", "<<=", "...", "..",
-     "->", "<%", "%:%:", "{", "}", "@", "\0", "\x01"]
-)  # fmt: skip
+    ["a", "$x", "é", "1", ".5", "1e-3", "0x1p+3f", '"s\\"t"', "L'\\''", "'", '"', "/*c*/", "/*", "//d"]
+    + ["\\\n", "\\\r\n", "\\", "\n", "\r\n", " ", "\t", "#", "#include <a.h>\n", "#if 0\n", "\n#endif\n"]
+    + ["<<=", "...", "..", "->", "<%", "%:%:", "{", "}", "@", "\0", "\x01"]
+)
+GAP = re.compile(
+    rb"""(?: [ \t\r\v\f\n]
+    | \\\r?\n | \\\r?\Z
+    | /(?:\\\r?\n)*/ (?:[^\n\\] | \\\r?\n | \\)*
+    | /(?:\\\r?\n)*\* .*? \*(?:\\\r?\n)*/ )*""",
+    re.DOTALL | re.VERBOSE,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +93,8 @@ def assert_round_trip(text):
         assert column >= 1
         return
     at = 0
-    gap = rb"(?:[ \t\r\v\f\n]|\\\r?\n|\\\r?\Z|/(?:\\\r?\n)*/(?:[^\n\\]|\\\r?\n|\\)*|/(?:\\\r?\n)*\*.*?\*(?:\\\r?\n)*/)*"
     for _, _, _, offset, length, line, column in tokens:
-        assert re.fullmatch(gap, text[at:offset], re.DOTALL)
+        assert GAP.fullmatch(text[at:offset])
         assert line == text.count(b"\n", 0, offset) + 1
         assert column == offset - (text.rfind(b"\n", 0, offset) + 1) + 1
         at = offset + length
@@ -110,7 +116,7 @@ def test_round_trip_of_bytes(text):
     assert_round_trip(text)
 
 
-@pytest.mark.parametrize("piece", ["\\\n", '"\\"', "#if\\\n", "'\"", ".\\\n", "/*", "<", "#error \"\\\"\n", "%:"])
+@pytest.mark.parametrize("piece", ["\\\n", '\"\\\"', "#if\\\n", "'\"", ".\\\n", "/*", "<", "%:"])
 def test_long_texts(piece):
     scan(piece * 200_000)
     scan("#define " + piece * 200_000)

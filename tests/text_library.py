@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 
 import native_library
 
@@ -60,14 +61,15 @@ def locate(message, code, support="", kind=PROBLEM_COMPILE):
 
 def unit(code, support=""):
     """C text around a snippet, as tw.inline makes it."""
+    body = re.sub(r"return_val = (.*?);", r"tw_return(\1);", code, flags=re.DOTALL)
     return (
-        "double sqrt(double); double sin(double);\n"
+        "typedef struct _object PyObject;\n"
+        "double sqrt(double); double sin(double); double cos(double);\n"
         "void tw_return_double(double); void tw_return_string(const char *);\n"
         "#define tw_return(x) _Generic((x), double: tw_return_double, char *: tw_return_string)(x)\n"
         f'#line 1 "tw:support_code"\n{support}\n\n#line 1 "tw:generated"\n'
         'void tw_kernel(void *tw_call, const double *a)\n{\n{\n#line 1 "tw:code"\n'
-        f'{code.replace("return_val = ", "tw_return(").replace(";//", ");//")}\n\n'
-        '#line 1 "tw:generated"\n;}\n}\n'
+        f'{body}\n\n#line 1 "tw:generated"\n;}}\n}}\n'
     )
 
 

@@ -177,6 +177,14 @@ note_system(struct includes *includes, const char *name)
     }
 }
 
+/* <x.h> or "x.h" in full: no prefix, and no end of line in place of the last quote. */
+static bool
+is_closed(const struct token *token)
+{
+    char last = token->start[token->length - 1];
+    return (token->start[0] == '<' && last == '>') || (token->start[0] == '"' && last == '"');
+}
+
 /* One #include; `token` names the file. */
 static int
 follow_include(struct follow *follow, const struct token *token, const char *from)
@@ -185,8 +193,7 @@ follow_include(struct follow *follow, const struct token *token, const char *fro
     char name[PATH_MAX];
     bool named = token->directive && !token->first &&
                  (token->kind == TOKEN_HEADER || token->kind == TOKEN_STRING) &&
-                 token->length >= 2 && token->length - 2 < sizeof(name) &&
-                 (token->start[0] == '<' || token->start[0] == '"') &&
+                 token->length >= 2 && token->length - 2 < sizeof(name) && is_closed(token) &&
                  memchr(token->start, '\n', token->length) == NULL;
     if (!named) {
         follow->includes->computed = true;
