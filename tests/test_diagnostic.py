@@ -73,7 +73,7 @@ def test_snippets(code):
         ("int x = 1 + // c\n\n\n", 1, 12, "expression expected at the end of code"),
         ("do ;", 1, 5, "'while' expected at the end of code"),
         ("if (a) goto l;\nelse goto l;", 2, 11, "label 'l'"),
-    XX, 1, 1, "unknown opcode 'nonsense'"),
+            ('__asm__("nonsense");', 1, 1, "unknown opcode 'nonsense'"),
         ("#include_next <nope.h>\n", 1, 15, "'nope.h' not found: name its folder in include_dirs=[...]"),
         ("int x = M(1);\nint y;", 1, 9, "undeclared function 'M'"),
     ],
@@ -120,7 +120,8 @@ def test_support_code(support, code, argument, line, offset, message):
 )
 def test_suggestions(name, suggested):
     message = locate(f"tw:code:1: error: implicit declaration of function '{name}'", f"{name}(1);").msg
-    assert message == f"undeclared function '{name}'" + (f"; did you mean '{suggested}'?" if suggested else "")
+    hint = f"; did you mean '{suggested}'?" if suggested else ""
+    assert message == f"undeclared function '{name}'" + hint
 
 
 def test_suggestions_are_names_seen_before():
