@@ -222,10 +222,10 @@ def test_flat(before, piece, after):
 
 
 PIECES = st.sampled_from(
-    ["(", ")", "[", "]", "{", "}", "<%", "%>", "a", "x", "32", ";", ",", "?", ":", "*", "++", "=", "+=", ".", "#"]
-    + ["\n", "#if A\n", "\n#else\n", "\n#elif B\n", "\n#endif\n", "#if 0\n", "\n#define ", '#line 1 "tw:"\n']
-    + ["if", "else", "enum", "struct", "sizeof", "return ", " double", " long", " complex ", "_Alignas("]
-    + ["_Atomic ", "atomic_int ", "(*a)[n]", "void f(int n, double "]
+    [*"()[]{}ax;,?:*=.#\n", "<%", "%>", "++", "+=", "32", "if", "else", "enum", "struct", "sizeof", "return "]
+    + ["#if A\n", "\n#else\n", "\n#elif B\n", "\n#endif\n", "#if 0\n", "\n#define ", '#line 1 "tw:"\n']
+    + [" double", " long", " complex ", "_Alignas(", "_Atomic ", "atomic_int ", "(*a)[n]"]
+    + ["void f(int n, double "]
 )
 
 

@@ -13,8 +13,8 @@ enum { NAME_SIZE = 64 }; /* longer names get no "did you mean" */
 /* "tw:code:2: error: 'b' undeclared", taken apart. */
 struct message {
     char file[256];
-    int line; /* 0: none was told */
-    char text[500]; /* leaves room for a hint */
+    int line;         /* 0: none was told */
+    char text[500];   /* leaves room for a hint */
     char quoted[128]; /* the token the text quotes, or "" */
 };
 
