@@ -109,7 +109,7 @@ def test_support_code(support, code, argument, line, offset, message):
         ("sqr", "sqrt"),
         ("sqtr", "sqrt"),
         ("snni", None),
-        ("memcyp", "memcpy"),
+        ("memcyp", "memcpy"),  # not memcmp, as near
         ("prinft", "printf"),
         ("PyErr_Claer", "PyErr_Clear"),
         ("Sin", "sin"),
