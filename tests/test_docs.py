@@ -1,0 +1,71 @@
+"""What the documents show is what happens: their Python blocks, and the example of tw.inline's docstring.
+
+A block that starts with >>> is a doctest; any other block marked python is run. Blocks of one document share
+their names; np, tw and math are there from the start.
+"""
+
+import doctest
+import inspect
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinyweave as tw
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+FENCED = re.compile(r"^```(?:python|pycon|doctest)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def given_names():
+    return {"np": np, "tw": tw, "math": math}
+
+
+def run_doctest(text, names, title, line):
+    test = doctest.DocTestParser().get_doctest(text, names, title, title, line)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
+    runner.run(test, out=report.append, clear_globs=False)
+    names.update(test.globs)  # get_doctest works on a copy
+    assert not report, "".join(report)
+    assert runner.tries > 0
+
+
+def run_document(text, title):
+    """Run every block. Return how many there were."""
+    names = given_names()
+    blocks = list(FENCED.finditer(text))
+    for block in blocks:
+        code, line = block[1], text.count("\n", 0, block.start(1))
+        if code.lstrip().startswith(">>>"):
+            run_doctest(code, names, title, line)
+        else:
+            exec(compile("\n" * line + code, title, "exec"), names)
+    return len(blocks)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_blocks_of(path):
+    run_document(path.read_text(encoding="utf-8"), path.name)
+
+
+def test_the_readme_has_blocks():
+    assert len(FENCED.findall((ROOT / "README.md").read_text(encoding="utf-8"))) >= 5
+
+
+def test_example_of_inline():
+    run_doctest(inspect.getdoc(tw.inline), given_names(), "tw.inline", 0)
+
+
+@pytest.mark.parametrize("name", [name for name in tw.__all__ if not name.startswith("__")])
+def test_public_names_have_docstrings(name):
+    assert inspect.getdoc(getattr(tw, name))
+
+
+def test_a_wrong_block_is_noticed():
+    with pytest.raises(AssertionError, match="Expected"):
+        run_document("```python\n>>> 1 + 1\n3\n```\n", "made up")
