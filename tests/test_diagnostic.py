@@ -73,7 +73,7 @@ def test_snippets(code):
         ("int x = 1 + // c\n\n\n", 1, 12, "expression expected at the end of code"),
         ("do ;", 1, 5, "'while' expected at the end of code"),
         ("if (a) goto l;\nelse goto l;", 2, 11, "label 'l'"),
-            ('__asm__("nonsense");', 1, 1, "unknown opcode 'nonsense'"),
+        ('__asm__("nonsense");', 1, 1, "unknown opcode 'nonsense'"),
         ("#include_next <nope.h>\n", 1, 15, "'nope.h' not found: name its folder in include_dirs=[...]"),
         ("int x = M(1);\nint y;", 1, 9, "undeclared function 'M'"),
     ],
@@ -109,11 +109,7 @@ def test_support_code(support, code, argument, line, offset, message):
         ("sqr", "sqrt"),
         ("sqtr", "sqrt"),
         ("snni", None),
-<<<<<<< HEAD
-        ("memmvoe", "memmove"),
-=======
         ("memcyp", "memcpy"),  # not memcmp, as near
->>>>>>> refs/heads/text
         ("prinft", "printf"),
         ("PyErr_Claer", "PyErr_Clear"),
         ("Sin", "sin"),
