@@ -19,12 +19,12 @@ for _name in ("TINYWEAVE_CACHE", "TINYWEAVE_CACHE_SIZE"):
     os.environ.pop(_name, None)
 
 
-def _remove(process=os.getpid()):
-    if os.getpid() == process:
+def _remove(process):
+    if os.getpid() == process:  # and not a forked child
         shutil.rmtree(_folder, ignore_errors=True)
 
 
-atexit.register(_remove)
+atexit.register(_remove, os.getpid())
 
 _numbers = itertools.count()
 

@@ -1,5 +1,8 @@
 """tw.inline: the promises of its documentation, and how it takes its arguments."""
 
+# ruff: noqa: F841 (snippets read the locals of the test)
+
+import contextlib
 import doctest
 import inspect
 
@@ -151,14 +154,14 @@ def test_names_must_be_identifiers(name):
         tw.inline("return_val = 1;", [name], {name: 1})
 
 
-KEYWORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
-    "while asm typeof"
-).split()
+KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
+    while asm typeof _Bool _Complex _Generic _Atomic
+"""
 
 
-@pytest.mark.parametrize("name", KEYWORDS)
+@pytest.mark.parametrize("name", KEYWORDS.split())
 def test_keywords_of_c_are_refused(name):
     with pytest.raises(ValueError, match=f"'{name}' is a keyword of C"):
         tw.inline("return_val = 1;", [name], {name: 1})
@@ -199,10 +202,8 @@ def test_a_name_twice():
 
 def test_names_beyond_ascii():
     """A name that Python takes is taken, or refused by a ValueError or CompileError; never anything else."""
-    try:
+    with contextlib.suppress(ValueError, tw.CompileError):
         assert tw.inline("return_val = é + 1;", ["é"], {"é": 1}) == 2
-    except (ValueError, tw.CompileError):
-        pass
 
 
 def test_long_names():

@@ -1,5 +1,7 @@
 """What C sees of each kind of Python value, with Python and NumPy as the oracle."""
 
+# ruff: noqa: F841 (snippets read the locals of the test)
+
 import enum
 import itertools
 import math
@@ -276,9 +278,8 @@ DTYPES = {
     "complex128": "tw_complex",
 }
 COMPLEX = ("complex64", "complex128")
-ELEMENT_TYPE = 'return_val = _Generic(*a, %s, default: "other");' % ", ".join(
-    f'{t}: "{t}", const {t}: "const {t}"' for t in dict.fromkeys(DTYPES.values())
-)
+ELEMENTS = ", ".join(f'{t}: "{t}", const {t}: "const {t}"' for t in dict.fromkeys(DTYPES.values()))
+ELEMENT_TYPE = f'return_val = _Generic(*a, {ELEMENTS}, default: "other");'
 
 
 def sample(dtype, shape):
@@ -331,7 +332,7 @@ def test_misaligned_arrays_are_refused(dtype):
 # ---- Arrays: layout ----
 
 INDEX = ["i", "i,j", "i,j,k", "i,j,k,l"]
-LOOPS = ["for (long %s = 0; %s < Na[%d]; %s++) " % (n, n, axis, n) for axis, n in enumerate("ijkl")]
+LOOPS = [f"for (long {n} = 0; {n} < Na[{axis}]; {n}++) " for axis, n in enumerate("ijkl")]
 STORE = {
     "real": "out[n++] = A%d(%s);",
     "complex": "out[n++] = (tw_complex){A%d(%s).real, A%d(%s).imag};",
@@ -577,9 +578,9 @@ def test_subclasses_of_ndarray(tmp_path):
 
 
 def test_structured_arrays_are_refused():
-    for record in (np.zeros(3, "i4,f8"), np.rec.array([(1, 2.0)], dtype="i4,f8")):
+    for value in (np.zeros(3, "i4,f8"), np.rec.array([(1, 2.0)], dtype="i4,f8")):
         with pytest.raises(TypeError, match="'record'"):
-            tw.inline("return_val = 1;", ["record"])
+            tw.inline("return_val = 1;", ["record"], {"record": value})
     fields = np.zeros(3, "f8,f8")["f0"]
     fields[:] = [1, 2, 3]
     assert tw.inline("return_val = FIELDS1(2);", ["fields"]) == 3.0
