@@ -1,6 +1,8 @@
 """What every test shares: a cache folder of this run's own, and small helpers."""
 
 import atexit
+import contextlib
+import io
 import itertools
 import os
 import shutil
@@ -101,3 +103,36 @@ def python_cached(tmp_path):
 
     run.folder = folder
     return run
+
+
+class Writer(io.TextIOBase):
+    """Keeps what is written, text by text."""
+
+    def __init__(self):
+        self.parts = []
+        self.flushes = 0
+
+    def write(self, text):
+        self.parts.append(text)
+        return len(text)
+
+    def flush(self):
+        self.flushes += 1
+
+    @property
+    def text(self):
+        return "".join(self.parts)
+
+
+@pytest.fixture
+def written():
+    """sys.stdout while the test itself runs."""
+    return Writer()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    # Not in the fixture: pytest's own capture puts its stdout in place once the fixtures are made.
+    writer = pyfuncitem.funcargs.get("written")
+    with contextlib.redirect_stdout(writer) if writer else contextlib.nullcontext():
+        return (yield)

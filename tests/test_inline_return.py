@@ -251,7 +251,7 @@ PLACES = [
     ("int i = 0; do return_val = i; while (i++ < 5);", 5),
     ("int i = 0; do { return_val = i; } while (i++ < 5);", 5),
     (
-        "switch (1) { case 0: return_val = 4; break; case 1: return_val = 5; break; default: return_val = 6; }",
+        "switch (1) { case 0: return_val = 4; break; case 1: return_val = 5; break; default: ; }",
         5,
     ),
     ("switch (9) { case 0: return_val = 4; break; default: return_val = 5; }", 5),
