@@ -11,6 +11,7 @@
 
 #include "../runtime/symbols.h"
 #include "../src/backend/library.h"
+#include "../src/backend/machine.h"
 
 /* Raised when the same fields no longer mean the same code. */
 #define KEY_FORMAT "tinyweave 1"
@@ -58,11 +59,7 @@ kernel_key(const struct state *state, const struct unit *unit, const struct buff
     key_string(&sha, "libtcc", tcc_identity(state->tcc));
     key_string(&sha, "python", Py_GetVersion());
     key_string(&sha, "numpy", state->numpy_version);
-#if defined(__x86_64__)
-    key_string(&sha, "machine", "x86_64");
-#else
-    key_string(&sha, "machine", "aarch64");
-#endif
+    key_string(&sha, "machine", machine_name);
     key_field(&sha, "signature", unit->signature.data, unit->signature.size);
     key_string(&sha, "interpreter", unit->interpreter ? "yes" : "no");
     for (size_t i = 0; i < unit->libraries.count; i++) {
@@ -239,7 +236,7 @@ new_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_S
     kernel->entry.destroy = destroy_kernel;
     kernel->state = state;
     kernel->handles = handles;
-    kernel->needs_gil = unit->interpreter;
+    kernel->needs_gil = unit->needs_gil;
     if (library_open_all(&unit->libraries, handles, problem) < 0) {
         kernel_release(kernel);
         return NULL;

@@ -92,7 +92,7 @@ static PyStructSequence_Field INFO_FIELDS[] = {
 };
 
 static PyStructSequence_Desc INFO_DESCRIPTION = {
-    "tinyweave.CacheInfo",
+    "tinyweave._core.CacheInfo",
     "What tw.cache.info() returns: counts of this process, and the folder's size.", INFO_FIELDS, 9};
 
 struct cache_object {
@@ -204,7 +204,8 @@ add_cache(PyObject *module, struct state *state)
 {
     state->info_type = PyStructSequence_NewType(&INFO_DESCRIPTION);
     state->cache_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &CACHE_SPEC, NULL);
-    if (state->info_type == NULL || state->cache_type == NULL) {
+    if (state->info_type == NULL || state->cache_type == NULL ||
+        PyModule_AddObjectRef(module, "CacheInfo", (PyObject *)state->info_type) < 0) {
         return -1;
     }
     struct cache_object *cache = PyObject_GC_New(struct cache_object, state->cache_type);

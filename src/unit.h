@@ -28,6 +28,7 @@ struct unit {
     struct strings libraries; /* paths of the shared libraries the user named, resolved */
     struct buffer signature;  /* the arguments' names and types, for people and for the key */
     bool interpreter; /* sees all the interpreter exports (real Python.h, or an extension) */
+    bool needs_gil;   /* runs with the GIL held, whatever it links to */
     bool strict;      /* what libtcc only warns of, and what ends in wrong numbers, is an error */
     bool cacheable;   /* false: an include could not be followed, so never kept on disk */
 };

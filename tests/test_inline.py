@@ -88,7 +88,6 @@ def test_arg_names_may_come_from_a_generator():
         assert tw.inline(code, (name for name in ["a", "b"]), {"a": 1, "b": 2}) == -1
 
 
-@pytest.mark.xfail(strict=True, reason="the look-up of a site consumes an iterator of names")
 def test_a_generator_of_names_beside_other_names(fresh):
     code = fresh("return_val = a - b;")
     assert tw.inline(code, ["b", "a"], {"a": 1, "b": 2}) == -1

@@ -330,7 +330,6 @@ def test_misuse_has_a_hint(code):
     assert info.value.lineno == code[: code.index("return_val")].count("\n") + 2
 
 
-@pytest.mark.xfail(strict=True, reason="a : or ) that ends no label or head is taken for one")
 @pytest.mark.parametrize(
     "code", ["1 ? 2 : return_val = 5;", "int x; x ? 0 : return_val = 5;", "(void) return_val = 5;"]
 )

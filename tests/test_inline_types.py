@@ -437,7 +437,6 @@ def test_pointer_is_the_first_element_of_the_view():
     assert address == a.__array_interface__["data"][0]
 
 
-@pytest.mark.xfail(strict=True, reason="the unit does not declare PyArrayObject by itself")
 def test_a_array_is_the_object():
     a = np.arange(3)
     assert tw.inline("return_val = a_array;", ["a"]) is a

@@ -792,6 +792,20 @@ read_request(struct request *request, PyObject *const *arguments, Py_ssize_t cou
     return check_request(request);
 }
 
+/* arg_names as they can be looked at more than once: an iterator is used up by the first look. */
+static PyObject *
+hold_names(const struct request *request)
+{
+    PyObject *names = request->arg_names;
+    if (names == NULL) {
+        return Py_NewRef(request->state->empty_tuple);
+    }
+    if (PyUnicode_Check(names) || PyTuple_CheckExact(names) || PyList_CheckExact(names)) {
+        return Py_NewRef(names);
+    }
+    return options_names(names, FUNCTION);
+}
+
 PyObject *
 inline_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
@@ -799,17 +813,14 @@ inline_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyOb
     if (read_request(&request, arguments, count, keywords) < 0) {
         return NULL;
     }
-    if (request.arg_names == NULL) {
-        request.arg_names = request.state->empty_tuple;
+    PyObject *names = hold_names(&request);
+    PyObject *options = request.has_options ? options_canonical(&request.given, FUNCTION) : NULL;
+    PyObject *result = NULL;
+    if (names != NULL && (options != NULL || !request.has_options)) {
+        request.arg_names = names;
+        result = find_and_run(&request, options);
     }
-    PyObject *options = NULL;
-    if (request.has_options) {
-        options = options_canonical(&request.given, FUNCTION);
-        if (options == NULL) {
-            return NULL;
-        }
-    }
-    PyObject *result = find_and_run(&request, options);
+    Py_XDECREF(names);
     Py_XDECREF(options);
     return result;
 }

@@ -577,6 +577,8 @@ static const struct {
     {"assignment of read-only location", "assignment of read-only location: it is const"},
     {"assignment discards qualifiers from pointer target type",
      "a pointer to const (a read-only array?) is given where its target may be written to"},
+    {"unknown type size",
+     "unknown type size: a PyObject is seen only through Python's functions, not by * or []"},
     {"too many basic types",
      "too many basic types: is a ';' missing, or a keyword used as a name?"},
 };
@@ -618,6 +620,22 @@ say(const struct message *message, const struct place *place, char *text, size_t
     else {
         say_plain(message, text, size);
     }
+}
+
+/* libtcc stopped at the dispatch that return_val is made into: "(got '_Generic')". */
+static void
+name_return_val(struct message *message, const struct place *place)
+{
+    char *dispatch = strstr(message->text, "'_Generic'");
+    if (dispatch == NULL || !has_token(place, "return_val") || has_token(place, "_Generic")) {
+        return;
+    }
+    char after[sizeof(message->text)];
+    copy(after, sizeof(after), dispatch + strlen("'_Generic'"),
+         strlen(dispatch + strlen("'_Generic'")));
+    size_t room = sizeof(message->text) - (size_t)(dispatch - message->text);
+    snprintf(dispatch, room, "'return_val'%s", after);
+    find_quoted(message);
 }
 
 /* ---- undefined symbols ---- */
@@ -677,6 +695,7 @@ diagnostic_locate(const struct problem *problem, const struct source *sources, s
     }
     struct message message;
     split_message(problem->text, &message);
+    name_return_val(&message, &place);
     if (is_own_file(&place, message.file)) {
         copy(file, 256, message.file, strlen(message.file));
         place.line = message.line;
@@ -785,13 +804,31 @@ make_filename(const char *function, const struct source *source, const char *fil
     return name;
 }
 
+/* A place in a file of the user's own, a header: its line is shown, without a column. */
+static PyObject *
+make_file_place(PyObject *filename, int number)
+{
+    PyObject *linecache = number > 0 ? PyImport_ImportModule("linecache") : NULL;
+    PyObject *line_text = linecache == NULL
+                              ? NULL
+                              : PyObject_CallMethod(linecache, "getline", "Oi", filename, number);
+    PyObject *text = line_text == NULL ? NULL : PyObject_CallMethod(line_text, "rstrip", NULL);
+    Py_XDECREF(linecache);
+    Py_XDECREF(line_text);
+    if (text == NULL || PyUnicode_GetLength(text) == 0) { /* no such file here */
+        PyErr_Clear();
+        Py_XSETREF(text, Py_NewRef(Py_None));
+    }
+    PyObject *line = number > 0 ? PyLong_FromLong(number) : Py_NewRef(Py_None);
+    return Py_BuildValue("ONON", filename, line, Py_None, text);
+}
+
 /* (filename, lineno, offset, text, end_lineno, end_offset) */
 static PyObject *
 make_place(PyObject *filename, const struct spot *spot)
 {
     if (spot->source == NULL || spot->line == 0) {
-        PyObject *line = spot->line > 0 ? PyLong_FromLong(spot->line) : Py_NewRef(Py_None);
-        return Py_BuildValue("ONOO", filename, line, Py_None, Py_None);
+        return make_file_place(filename, spot->line);
     }
     struct line line = line_of(spot->source, spot->line);
     size_t start = spot->column > 0 ? (size_t)spot->column - 1 : 0;

@@ -2,23 +2,30 @@
 #include "pointers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../runtime/symbols.h"
 
-/* The tokens before the one looked at are always there: the check stops at the first. */
+/* A variable the source declares. */
+struct declaration {
+    const struct token *name;
+    enum name_sort sort;
+};
+
 struct reader {
-    const struct token *first;
-    const struct token *at;
+    const struct tokens *tokens;
+    struct declaration *declarations;
+    size_t declaration_count;
     name_sorter *sort;
     const void *context;
 };
 
-static const struct token *
-before(const struct reader *reader, const struct token *token)
-{
-    return token > reader->first ? token - 1 : NULL;
-}
+/* Tokens from `from` up to, not including, `to`. */
+struct range {
+    const struct token *from;
+    const struct token *to;
+};
 
 static bool
 is_any(const struct token *token, const char *const *texts)
@@ -31,50 +38,194 @@ is_any(const struct token *token, const char *const *texts)
     return false;
 }
 
+/* The token before, or NULL at the start. */
+static const struct token *
+before(const struct reader *reader, const struct token *token)
+{
+    return token > reader->tokens->items ? token - 1 : NULL;
+}
+
+static int
+nesting(const struct token *token)
+{
+    static const char *const opening[] = {"(", "[", "{", NULL};
+    static const char *const closing[] = {")", "]", "}", NULL};
+    return is_any(token, opening) - is_any(token, closing);
+}
+
+/* ---- What names stand for ---- */
+
 static const char *const FLOATING[] = {"double", "float", NULL};
+static const char *const NUMBERS[] = {"double", "float", "int",      "long",
+                                      "short",  "char",  "unsigned", NULL};
 
-/* "-x" where the minus has no left operand. */
 static bool
-is_negated(const struct reader *reader)
+same_name(const struct token *a, const struct token *b)
 {
-    const struct token *minus = before(reader, reader->at);
-    if (minus == NULL || !token_is(minus, "-")) {
+    return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+}
+
+/* "double d", "double c, d", "double *p": what this mention declares, or NAME_OTHER. */
+static enum name_sort
+declared_here(const struct reader *reader, const struct token *name)
+{
+    const struct token *token = before(reader, name);
+    bool pointer = token != NULL && token_is(token, "*");
+    token = pointer ? before(reader, token) : token;
+    int depth = 0;
+    bool list = token != NULL && token_is(token, ",");
+    while (list && token != NULL && depth >= 0 && !token_is(token, ";") &&
+           !is_any(token, NUMBERS)) {
+        depth -= nesting(token); /* back over "c = f(1)," */
+        token = before(reader, token);
+    }
+    if (token == NULL || depth != 0 || !is_any(token, NUMBERS)) {
+        return NAME_OTHER;
+    }
+    const struct token *previous = before(reader, token);
+    if (list && previous != NULL && (token_is(previous, "(") || token_is(previous, ","))) {
+        return NAME_OTHER; /* a list of parameters */
+    }
+    return pointer ? NAME_NUMBERS : is_any(token, FLOATING) ? NAME_FLOATING : NAME_OTHER;
+}
+
+/* Collects what the source declares. Returns 0, or -1: no memory. */
+static int
+read_declarations(struct reader *reader)
+{
+    size_t count = reader->tokens->count;
+    reader->declarations = malloc((count + 1) * sizeof(*reader->declarations));
+    if (reader->declarations == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct token *token = &reader->tokens->items[i];
+        if (token->kind != TOKEN_IDENTIFIER || token_is(token + 1, "[") ||
+            token_is(token + 1, "(")) {
+            continue;
+        }
+        enum name_sort sort = declared_here(reader, token);
+        if (sort != NAME_OTHER) {
+            reader->declarations[reader->declaration_count++] = (struct declaration){token, sort};
+        }
+    }
+    return 0;
+}
+
+/* What the source declares a name as; NAME_OTHER when it says nothing, or two things. */
+static enum name_sort
+declared(const struct reader *reader, const struct token *name)
+{
+    enum name_sort sort = NAME_OTHER;
+    for (size_t i = 0; i < reader->declaration_count; i++) {
+        const struct declaration *declaration = &reader->declarations[i];
+        if (!same_name(declaration->name, name)) {
+            continue;
+        }
+        if (sort != NAME_OTHER && sort != declaration->sort) {
+            return NAME_OTHER;
+        }
+        sort = declaration->sort;
+    }
+    return sort;
+}
+
+static enum name_sort
+sort_of(const struct reader *reader, const struct token *name)
+{
+    if (name->kind != TOKEN_IDENTIFIER) {
+        return NAME_OTHER;
+    }
+    enum name_sort sort = reader->sort(reader->context, name);
+    return sort != NAME_OTHER ? sort : declared(reader, name);
+}
+
+static bool
+is_pointer_name(const struct reader *reader, const struct token *name)
+{
+    enum name_sort sort = sort_of(reader, name);
+    return sort == NAME_POINTER || sort == NAME_NUMBERS;
+}
+
+/* ---- Expressions ---- */
+
+/* Returns the first of these operators outside of all brackets, or NULL. */
+static const struct token *
+find_operator(struct range range, const char *const *operators)
+{
+    int depth = 0;
+    for (const struct token *token = range.from; token < range.to; token++) {
+        depth += nesting(token);
+        if (depth == 0 && is_any(token, operators)) {
+            return token;
+        }
+    }
+    return NULL;
+}
+
+static struct range
+without_brackets(struct range range)
+{
+    while (range.to - range.from >= 2 && token_is(range.from, "(") && token_is(range.to - 1, ")")) {
+        int depth = 0;
+        const struct token *token = range.from;
+        for (; token < range.to - 1; token++) {
+            depth += nesting(token);
+            if (depth == 0) {
+                return range; /* "(a)+(b)" */
+            }
+        }
+        range.from++;
+        range.to--;
+    }
+    return range;
+}
+
+/* x, (x), x + 1, &x[1], "text" */
+static bool
+is_pointer(const struct reader *reader, struct range range)
+{
+    static const char *const scalar[] = {"==", "!=", "<", ">", "<=", ">=", "&&", "||", "?",
+                                         "-",  "*",  "/", "%", ".",  "->", "=",  NULL};
+    range = without_brackets(range);
+    if (range.from >= range.to || find_operator(range, scalar) != NULL) {
         return false;
     }
-    const struct token *left = before(reader, minus);
-    bool operand = left != NULL && !token_is(left, "return") &&
-                   (left->kind == TOKEN_IDENTIFIER || left->kind == TOKEN_NUMBER ||
-                    token_is(left, ")") || token_is(left, "]"));
-    return !operand;
-}
-
-/* "(double)x" */
-static bool
-is_cast(const struct reader *reader)
-{
-    const struct token *close = before(reader, reader->at);
-    const struct token *type = close == NULL ? NULL : before(reader, close);
-    const struct token *open = type == NULL ? NULL : before(reader, type);
-    return open != NULL && token_is(close, ")") && is_any(type, FLOATING) && token_is(open, "(");
-}
-
-/* "double d = x;", or "d = x;" with d known to be floating. */
-static bool
-is_assigned(const struct reader *reader)
-{
-    static const char *const ends[] = {";", ",", ")", NULL};
-    const struct token *equals = before(reader, reader->at);
-    const struct token *target = equals == NULL ? NULL : before(reader, equals);
-    if (target == NULL || !token_is(equals, "=") || target->kind != TOKEN_IDENTIFIER ||
-        !is_any(reader->at + 1, ends)) {
-        return false;
+    if (range.to - range.from == 1) {
+        return range.from->kind == TOKEN_STRING || is_pointer_name(reader, range.from);
     }
-    const struct token *type = before(reader, target);
-    return is_any(type, FLOATING) ||
-           (reader->sort(reader->context, target) == NAME_FLOATING &&
-            (type == NULL || (type->kind == TOKEN_PUNCTUATOR && !token_is(type, "*") &&
-                              !token_is(type, ".") && !token_is(type, "->"))));
+    return token_is(range.from, "&") ||
+           (token_is(range.from + 1, "+") && is_pointer_name(reader, range.from));
 }
+
+/* Up to the ',' or the closing bracket or ';' that ends the expression. */
+static struct range
+expression(const struct reader *reader, const struct token *from)
+{
+    const struct token *end = reader->tokens->items + reader->tokens->count;
+    int depth = 0;
+    const struct token *token = from;
+    for (; token < end; token++) {
+        depth += nesting(token);
+        if (depth < 0 || (depth == 0 && (token_is(token, ",") || token_is(token, ";")))) {
+            break;
+        }
+    }
+    return (struct range){from, token};
+}
+
+static int
+refuse(const struct source *source, const struct token *token, const char *where, struct spot *spot)
+{
+    int length = (int)(token->length > 100 ? 100 : token->length);
+    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
+    snprintf(spot->message, sizeof(spot->message),
+             "a number is expected%s, and '%.*s' is a pointer; an element is %.*s[i]", where,
+             length, token->start, length, token->start);
+    return -1;
+}
+
+/* ---- The places where a number is expected ---- */
 
 /* Whether parameter `index` of "double (pow)(double, double);" is a number. */
 static bool
@@ -97,44 +248,69 @@ wants_number(const char *declaration, int index)
            memchr(parameter, '(', length) == NULL;
 }
 
-/* The function whose argument this token is, with the argument's index; NULL: of none. */
-static const struct token *
-called_function(const struct reader *reader, int *index)
+/* "sqrt(x)": a function of the whitelist that takes a number there. */
+static int
+check_call(const struct reader *reader, const struct source *source, const struct token *name,
+           struct spot *spot)
 {
-    int depth = 0;
-    *index = 0;
-    for (const struct token *token = before(reader, reader->at); token != NULL;
-         token = before(reader, token)) {
-        depth += (token_is(token, ")") || token_is(token, "]")) -
-                 (token_is(token, "(") || token_is(token, "["));
-        if (depth < 0) {
-            const struct token *name = before(reader, token);
-            return name != NULL && name->kind == TOKEN_IDENTIFIER ? name : NULL;
-        }
-        if (depth == 0 && (token_is(token, ";") || token_is(token, "{") || token_is(token, "}"))) {
-            return NULL;
-        }
-        *index += depth == 0 && token_is(token, ",");
+    const struct symbol *symbol = symbol_find(name->start, name->length);
+    if (symbol == NULL || symbol->symbol_class != SYMBOL_C || !token_is(name + 1, "(")) {
+        return 0;
     }
-    return NULL;
+    struct range argument = {name + 2, name + 1};
+    for (int i = 0; argument.to == name + 1 || token_is(argument.to, ","); i++) {
+        argument = expression(reader, argument.to + 1);
+        if (wants_number(symbol->declaration, i) && is_pointer(reader, argument)) {
+            char where[130];
+            snprintf(where, sizeof(where), " by %.100s()", symbol->name);
+            return refuse(source, without_brackets(argument).from, where, spot);
+        }
+    }
+    return 0;
 }
 
-/* "sqrt(x)": the whole argument, of a function that is known to take a number there. */
-static const struct token *
-takes_number(const struct reader *reader)
+/* "d = x", "double d = x", "x[0] = y": is the target of this '=' a number? */
+static bool
+assigns_number(const struct reader *reader, const struct token *equals)
 {
-    static const char *const starts[] = {"(", ",", NULL};
-    static const char *const ends[] = {")", ",", NULL};
-    if (!is_any(before(reader, reader->at), starts) || !is_any(reader->at + 1, ends)) {
-        return NULL;
+    static const char *const parts[] = {".", "->", "*", "]", NULL};
+    const struct token *target = before(reader, equals);
+    if (target != NULL && token_is(target, "]")) {
+        int depth = 0;
+        while (target != NULL && (depth += nesting(target)) != 0) {
+            target = before(reader, target);
+        }
+        const struct token *array = target == NULL ? NULL : before(reader, target);
+        return array != NULL && sort_of(reader, array) == NAME_NUMBERS &&
+               !is_any(before(reader, array), parts);
     }
-    int index;
-    const struct token *function = called_function(reader, &index);
-    const struct symbol *symbol =
-        function == NULL ? NULL : symbol_find(function->start, function->length);
-    bool number = symbol != NULL && symbol->symbol_class == SYMBOL_C &&
-                  wants_number(symbol->declaration, index);
-    return number ? function : NULL;
+    return target != NULL && sort_of(reader, target) == NAME_FLOATING &&
+           !is_any(before(reader, target), parts);
+}
+
+/* "-x" where the minus has no left operand. */
+static bool
+is_negated(const struct reader *reader, const struct token *name)
+{
+    const struct token *minus = before(reader, name);
+    if (minus == NULL || !token_is(minus, "-")) {
+        return false;
+    }
+    const struct token *left = before(reader, minus);
+    bool operand = left != NULL && !token_is(left, "return") &&
+                   (left->kind == TOKEN_IDENTIFIER || left->kind == TOKEN_NUMBER ||
+                    token_is(left, ")") || token_is(left, "]"));
+    return !operand;
+}
+
+/* "(double)x" */
+static bool
+is_cast(const struct reader *reader, const struct token *name)
+{
+    const struct token *close = before(reader, name);
+    const struct token *type = close == NULL ? NULL : before(reader, close);
+    const struct token *open = type == NULL ? NULL : before(reader, type);
+    return open != NULL && token_is(close, ")") && is_any(type, FLOATING) && token_is(open, "(");
 }
 
 static bool
@@ -145,38 +321,38 @@ stands_for_its_value(const struct token *next)
 }
 
 static int
-refuse(const struct reader *reader, const struct source *source, const char *where,
-       struct spot *spot)
+check_token(const struct reader *reader, const struct source *source, const struct token *token,
+            struct spot *spot)
 {
-    const struct token *token = reader->at;
-    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
-    snprintf(spot->message, sizeof(spot->message),
-             "'%.*s' is a pointer, and a number is expected%.200s; an element is %.*s[i]",
-             (int)(token->length > 100 ? 100 : token->length), token->start, where,
-             (int)(token->length > 100 ? 100 : token->length), token->start);
-    return -1;
+    if (token_is(token, "=") && assigns_number(reader, token)) {
+        struct range value = expression(reader, token + 1);
+        if (is_pointer(reader, value)) {
+            return refuse(source, without_brackets(value).from, "", spot);
+        }
+    }
+    if (token->kind != TOKEN_IDENTIFIER) {
+        return 0;
+    }
+    bool prefixed = is_negated(reader, token) || is_cast(reader, token);
+    if (prefixed && stands_for_its_value(token + 1) && is_pointer_name(reader, token)) {
+        return refuse(source, token, "", spot);
+    }
+    return check_call(reader, source, token, spot);
 }
 
 int
 pointers_check(const struct source *source, name_sorter *sort, const void *context,
                struct spot *spot)
 {
-    struct reader reader = {source->tokens.items, source->tokens.items, sort, context};
-    for (; reader.at->kind != TOKEN_END; reader.at++) {
-        if (reader.at->kind != TOKEN_IDENTIFIER || reader.at->directive ||
-            sort(context, reader.at) != NAME_POINTER || !stands_for_its_value(reader.at + 1)) {
-            continue;
-        }
-        const struct token *function = takes_number(&reader);
-        if (function != NULL) {
-            char where[120];
-            snprintf(where, sizeof(where), " by %.*s()",
-                     (int)(function->length > 100 ? 100 : function->length), function->start);
-            return refuse(&reader, source, where, spot);
-        }
-        if (is_negated(&reader) || is_cast(&reader) || is_assigned(&reader)) {
-            return refuse(&reader, source, "", spot);
+    struct reader reader = {.tokens = &source->tokens, .sort = sort, .context = context};
+    *spot = (struct spot){0};
+    int result = read_declarations(&reader);
+    for (size_t i = 0; i < source->tokens.count && result == 0; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (!token->directive) {
+            result = check_token(&reader, source, token, spot);
         }
     }
-    return 0;
+    free(reader.declarations);
+    return result;
 }

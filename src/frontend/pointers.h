@@ -6,13 +6,14 @@
 
 #include "lexer.h"
 
-/* What a name of the snippet's stands for, as far as this check cares. */
-enum name_sort { NAME_OTHER, NAME_POINTER, NAME_FLOATING };
+/* What a name stands for, as far as this check cares. */
+enum name_sort { NAME_OTHER, NAME_POINTER, NAME_NUMBERS /* pointer to numbers */, NAME_FLOATING };
 typedef enum name_sort name_sorter(const void *context, const struct token *name);
 
-/* libtcc turns a pointer into a double without a word where gcc refuses: sqrt(x), double d = x, -x and
- * (double)x with x an array. Refuses these for the names that are pointers. Returns 0, or -1 with the
- * spot. Pointers the user declares are not known here. */
+/* libtcc turns a pointer into a double without a word where gcc refuses: sqrt(x), double d = x, x[0] = x,
+ * -x and (double)x with x an array. Refuses these for the names `sort` knows, and for variables the source
+ * declares as `double d` or `double *p`. What takes a compiler to see is not seen: the value of
+ * a function, a member, a macro. Returns 0, or -1 with the spot. */
 int pointers_check(const struct source *source, name_sorter *sort, const void *context,
                    struct spot *spot);
 

@@ -22,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <numpy/ndarraytypes.h>
+
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
 #include "include.h"
@@ -436,7 +438,8 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
     emit_derived(text, snippet, index, "const long *", "N", "", "dims");
     emit_derived(text, snippet, index, "const long *", "S", "", "strides");
     emit_derived(text, snippet, index, "int ", "D", "", "size");
-    emit_derived(text, snippet, index, "PyArrayObject *", "", "_array", "object");
+    emit_derived(text, snippet, index, snippet->numpy ? "PyArrayObject *" : "PyObject *", "",
+                 "_array", "object");
     if (same_macro(snippet, index) >= 0) {
         return;
     }
@@ -480,34 +483,71 @@ emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
 
 /* ---- return_val ---- */
 
-/* Whether a statement may begin behind this token (NULL: at the start). */
-static bool
-ends_statement(const struct token *token)
-{
-    static const char *const ends[] = {";", "{", "}", ")", ":", "else", "do", "<%", "%>"};
-    if (token == NULL) {
-        return true;
-    }
-    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
-        if (token_is(token, ends[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool
 opens(const struct token *token)
 {
-    return token_is(token, "(") || token_is(token, "[") || token_is(token, "{") ||
-           token_is(token, "<%") || token_is(token, "<:");
+    return token_is(token, "(") || token_is(token, "[") || token_is(token, "{");
 }
 
 static bool
 closes(const struct token *token)
 {
-    return token_is(token, ")") || token_is(token, "]") || token_is(token, "}") ||
-           token_is(token, "%>") || token_is(token, ":>");
+    return token_is(token, ")") || token_is(token, "]") || token_is(token, "}");
+}
+
+/* Returns the token that opens the bracket this one closes, or `first` where there is none. */
+static const struct token *
+find_opening(const struct token *first, const struct token *close)
+{
+    int depth = 0;
+    for (; close > first; close--) {
+        depth += closes(close) - opens(close);
+        if (depth == 0) {
+            break;
+        }
+    }
+    return close;
+}
+
+/* Whether this ':' ends a label, and does not belong to a '?' of its statement. */
+static bool
+ends_label(const struct token *first, const struct token *colon)
+{
+    int open = 1;
+    for (const struct token *token = colon; token > first; token--) {
+        if (closes(token - 1) && !token_is(token - 1, "}")) {
+            token = find_opening(first, token - 1) + 1;
+            continue;
+        }
+        if (token_is(token - 1, ";") || token_is(token - 1, "{") || token_is(token - 1, "}")) {
+            break;
+        }
+        open += token_is(token - 1, ":") - token_is(token - 1, "?");
+    }
+    return open > 0;
+}
+
+/* "if (x)", "for (...)": the ')' of a head, or of a macro that stands for one; not "(void)". */
+static bool
+ends_head(const struct token *first, const struct token *close)
+{
+    const struct token *open = find_opening(first, close);
+    return open > first && open[-1].kind == TOKEN_IDENTIFIER && !token_is(&open[-1], "return") &&
+           !token_is(&open[-1], "sizeof");
+}
+
+/* Whether a statement may begin behind this token (NULL: at the start). */
+static bool
+ends_statement(const struct token *first, const struct token *token)
+{
+    static const char *const ends[] = {";", "{", "}", "else", "do"};
+    for (size_t i = 0; token != NULL && i < sizeof(ends) / sizeof(*ends); i++) {
+        if (token_is(token, ends[i])) {
+            return true;
+        }
+    }
+    return token == NULL || (token_is(token, ")") && ends_head(first, token)) ||
+           (token_is(token, ":") && ends_label(first, token));
 }
 
 /* Returns the ';' that ends the expression behind `from`, or NULL. */
@@ -594,7 +634,8 @@ emit_code(struct buffer *text, const struct snippet *snippet, struct spot *spot)
     size_t depth = 0;
     for (const struct token *token = code->tokens.items; token < end; token++) {
         if (token_is(token, "return_val")) {
-            bool statement = ends_statement(previous) && (depth == 0 || nesting[depth - 1] == '{');
+            bool statement = ends_statement(code->tokens.items, previous) &&
+                             (depth == 0 || nesting[depth - 1] == '{');
             if (token->directive || !statement) {
                 return fail_at(spot, code, token, RETURN_VAL_HINT);
             }
@@ -606,7 +647,7 @@ emit_code(struct buffer *text, const struct snippet *snippet, struct spot *spot)
             copied = token->start + token->length;
         }
         else if (!token->directive && opens(token) && depth < CHECK_DEPTH) {
-            nesting[depth++] = token_is(token, "{") || token_is(token, "<%") ? '{' : '(';
+            nesting[depth++] = token_is(token, "{") ? '{' : '(';
         }
         else if (!token->directive && closes(token) && depth > 0) {
             depth--;
@@ -753,6 +794,27 @@ emit_function(struct buffer *text, const struct snippet *snippet, struct spot *s
     return 0;
 }
 
+/* A snippet that sees an object may look into it: the GIL is held, whatever it links to. */
+static bool
+takes_object(const struct snippet *snippet)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        char derived[300];
+        snprintf(derived, sizeof(derived), "py_%s", snippet->names[i]);
+        bool object = snippet->types[i].kind == ARGUMENT_OBJECT && uses(snippet, snippet->names[i]);
+        bool array = false;
+        if (!object && !(object = uses(snippet, derived)) &&
+            snippet->types[i].kind == ARGUMENT_ARRAY) {
+            snprintf(derived, sizeof(derived), "%s_array", snippet->names[i]);
+            array = uses(snippet, derived);
+        }
+        if (object || array) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 emit_signature(struct buffer *signature, const struct snippet *snippet)
 {
@@ -762,19 +824,42 @@ emit_signature(struct buffer *signature, const struct snippet *snippet)
     }
 }
 
+/* Na or Sa of an array. */
+static bool
+is_shape(const struct token *name, const char *array)
+{
+    return name->length == strlen(array) + 1 && (name->start[0] == 'N' || name->start[0] == 'S') &&
+           memcmp(name->start + 1, array, name->length - 1) == 0;
+}
+
 static enum name_sort
 sort_name(const void *context, const struct token *name)
 {
     const struct snippet *snippet = context;
     for (size_t i = 0; i < snippet->count; i++) {
+        enum argument_kind kind = snippet->types[i].kind;
+        bool array = kind == ARGUMENT_ARRAY;
+        if (array && is_shape(name, snippet->names[i])) {
+            return NAME_NUMBERS;
+        }
         if (token_is(name, snippet->names[i])) {
-            enum argument_kind kind = snippet->types[i].kind;
-            return kind == ARGUMENT_ARRAY || kind == ARGUMENT_STRING || kind == ARGUMENT_OBJECT
-                       ? NAME_POINTER
-                   : kind == ARGUMENT_DOUBLE || kind == ARGUMENT_FLOAT ? NAME_FLOATING
-                                                                       : NAME_OTHER;
+            bool complex_array = array && (snippet->types[i].dtype == NPY_CDOUBLE ||
+                                           snippet->types[i].dtype == NPY_CFLOAT);
+            return array && !complex_array                                       ? NAME_NUMBERS
+                   : array || kind == ARGUMENT_STRING || kind == ARGUMENT_OBJECT ? NAME_POINTER
+                   : kind == ARGUMENT_DOUBLE || kind == ARGUMENT_FLOAT           ? NAME_FLOATING
+                                                                                 : NAME_OTHER;
         }
     }
+    return NAME_OTHER;
+}
+
+/* support_code sees no argument. */
+static enum name_sort
+sort_nothing(const void *context, const struct token *name)
+{
+    (void)context;
+    (void)name;
     return NAME_OTHER;
 }
 
@@ -786,8 +871,11 @@ check_uses(const struct snippet *snippet, struct spot *spot)
             return -1;
         }
     }
-    if (pointers_check(&snippet->sources[SNIPPET_CODE], sort_name, snippet, spot) < 0) {
-        return -1;
+    for (int i = SNIPPET_SUPPORT; i <= SNIPPET_CODE; i++) {
+        if (pointers_check(&snippet->sources[i], i == SNIPPET_CODE ? sort_name : sort_nothing,
+                           snippet, spot) < 0) {
+            return -1;
+        }
     }
     return check_support(snippet, spot);
 }
@@ -801,10 +889,12 @@ build_unit(struct snippet *snippet, struct unit *unit, const struct includes *in
         return out_of_memory(spot);
     }
     prelude.real_python = includes->python;
+    snippet->numpy = includes->numpy;
     emit_prelude(&unit->text, snippet, &prelude, includes);
     prelude_end(&prelude);
     emit_headers(&unit->text, snippet, includes);
     emit_signature(&unit->signature, snippet);
+    unit->needs_gil = includes->python || takes_object(snippet);
     if (emit_function(&unit->text, snippet, spot) < 0) {
         return -1;
     }

@@ -19,6 +19,7 @@ struct snippet {
     size_t count;
     const struct strings *include_dirs;
     struct names *used; /* every identifier of the sources */
+    bool numpy;         /* NumPy's own headers are included */
 };
 
 /* Splits the texts into tokens and checks them; names are not looked at yet. Returns 0, or -1 with the
