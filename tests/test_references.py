@@ -67,7 +67,7 @@ REFUSED = {
 @contextlib.contextmanager
 def no_growth(*objects, slack=0):
     """Reference counts of `objects`, the number of objects the collector knows, and the bytes Python
-    allocated are afterwards what they were."""
+    allocated are afterwards what they were, or nearly so."""
     gc.collect()
     before = [sys.getrefcount(o) for o in objects]
     known = len(gc.get_objects())
@@ -78,7 +78,8 @@ def no_growth(*objects, slack=0):
         grown = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert [sys.getrefcount(o) for o in objects] == before
+    # None and small numbers come and go elsewhere too; what leaks here does so at least 100 times.
+    assert all(abs(sys.getrefcount(o) - count) < 20 for o, count in zip(objects, before, strict=True))
     assert len(gc.get_objects()) - known <= slack
     assert grown < 20_000
 
@@ -168,9 +169,10 @@ def test_an_error_from_a_callback():
         raise KeyError(argument)
 
     a = object()
-    work = lambda: tw.inline(
-        "return_val = PyObject_CallOneArg(fail, a);", ["fail", "a"], {"fail": fail, "a": a}
-    )  # noqa: E731
+
+    def work():
+        tw.inline("return_val = PyObject_CallOneArg(fail, a);", ["fail", "a"], {"fail": fail, "a": a})
+
     repeat(work, KeyError)
     with no_growth(a, fail):
         repeat(work, KeyError)
