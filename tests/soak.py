@@ -1,0 +1,174 @@
+"""200,000 compile-and-drop cycles, and 40,000 kernels alive at once: neither memory nor maps may grow.
+
+python tests/soak.py [CYCLES [KERNELS]]
+"""
+
+import ctypes
+import gc
+import os
+import sys
+import tempfile
+
+os.environ["TINYWEAVE_CACHE"] = "off"
+
+import native_library  # noqa: E402
+import numpy as np  # noqa: E402
+
+import tinyweave as tw  # noqa: E402
+
+STEPS = 20
+WARM_UP = 5000  # cycles: the 1,024 kept kernels are replaced several times
+CYCLE_ROOM = 24 << 20  # bytes: what the allocator may keep back over all cycles
+KERNEL_ROOM = 4096  # bytes a live kernel: its code, its data, its lists
+MAPS_ROOM = 16  # lines of /proc/self/maps
+
+
+def memory():
+    """Bytes of this process that are in RAM."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def maps():
+    with open("/proc/self/maps") as file:
+        return sum(1 for _ in file)
+
+
+def tell(text):
+    print(f"{text}: {memory() / 1e6:.1f} MB, {maps()} maps", flush=True)
+
+
+def check(what, memory_grown, maps_grown, memory_room, maps_room=MAPS_ROOM):
+    print(f"{what}: {memory_grown / 1e6:+.1f} MB (at most {memory_room / 1e6:.0f}), {maps_grown:+d} maps")
+    if memory_grown > memory_room or maps_grown > maps_room:
+        sys.exit(f"{what}: memory or maps have grown")
+
+
+def cycle(i, x):
+    """A text nobody has seen, in one of four shapes."""
+    kind = i % 4
+    if kind == 0:
+        assert tw.inline(f"return_val = a + {i};", ["a"], {"a": 1}) == i + 1
+    elif kind == 1:
+        assert tw.inline(f"x[0] = {i}; return_val = X1(0);", ["x"], {"x": x}) == i
+    elif kind == 2:
+        support = f"static double table[{1 + i % 500}]; static int f(int n) {{ return n + {i}; }}"
+        assert tw.inline("return_val = f(1);", support_code=support) == i + 1
+    else:
+        try:
+            tw.inline(f"int a{i} = missing;")
+        except tw.CompileError:
+            return
+        raise AssertionError("compiled")
+
+
+def soak_cycles(count):
+    x = np.zeros(3)
+    for i in range(WARM_UP):
+        cycle(i, x)
+    gc.collect()
+    before = memory(), maps()
+    tell("warm")
+    for step in range(STEPS):
+        for i in range(step * count // STEPS, (step + 1) * count // STEPS):
+            cycle(WARM_UP + i, x)
+        tell(f"{(step + 1) * count // STEPS} cycles")
+    gc.collect()
+    check("cycles", memory() - before[0], maps() - before[1], CYCLE_ROOM)
+    tw.cache.clear()
+
+
+# ---- Live kernels: inline keeps 1,024 alive, so the loader is asked itself ----
+
+
+class Object(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+
+
+class Problem(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_int), ("text", ctypes.c_char * 1000)]
+
+
+class Offer(ctypes.Structure):
+    _fields_ = [
+        ("names", ctypes.POINTER(ctypes.c_char_p)),
+        ("addresses", ctypes.POINTER(ctypes.c_void_p)),
+        ("count", ctypes.c_size_t),
+        ("calls", ctypes.c_size_t),
+    ]
+
+
+def an_object():
+    """The object of a snippet, as it lies in the cache of another process."""
+    import pathlib
+    import subprocess
+
+    with tempfile.TemporaryDirectory() as folder:
+        code = "import tinyweave as tw; tw.inline('static long n = 5; tw_args += 0; *(long *)tw_args = ++n;')"
+        variables = {
+            **os.environ,
+            "TINYWEAVE_CACHE": "on",
+            "TINYWEAVE_CACHE_DIR": os.path.join(folder, "cache"),
+        }
+        subprocess.run([sys.executable, "-c", code], env=variables, check=False)
+        (path,) = pathlib.Path(folder).rglob("*.o")
+        return path.read_bytes()
+
+
+def soak_kernels(count):
+    library = native_library.load()
+    library.code_heap_new.restype = ctypes.c_void_p
+    library.image_free.argtypes = [ctypes.c_void_p]
+    library.image_free.restype = None
+    load, symbol = library.loader_test_load, library.image_symbol
+    load.restype = symbol.restype = ctypes.c_void_p
+    load.argtypes = [
+        ctypes.c_void_p,
+        ctypes.POINTER(Object),
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
+    symbol.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    content = an_object()
+    heap, item, offer, problem = library.code_heap_new(), Object(content, len(content)), Offer(), Problem()
+    enter = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+
+    def fill():
+        images = []
+        for i in range(count):
+            image = load(heap, item, 1, ctypes.byref(offer), ctypes.byref(problem))
+            if not image:
+                sys.exit(f"kernel {i}: {problem.text.decode()}")
+            images.append(image)
+        return images
+
+    def run(image, expected):
+        result = ctypes.c_long()
+        enter(symbol(image, b"tw_kernel"))(None, ctypes.byref(result))
+        assert result.value == expected, (result.value, expected)
+
+    before = memory(), maps()
+    images = fill()
+    for image in images:
+        run(image, 6)
+    for image in images[::100]:
+        run(image, 7)
+    tell(f"{count} kernels alive")
+    check("live kernels", memory() - before[0], maps() - before[1], count * KERNEL_ROOM, 200)
+    full = memory(), maps()
+    for _ in range(3):
+        for image in images:
+            library.image_free(image)
+        images = fill()
+    tell("three times freed and loaded again")
+    check("reloading", memory() - full[0], maps() - full[1], CYCLE_ROOM)
+    for image in images:
+        library.image_free(image)
+    tell("all freed")
+    check("after freeing", memory() - before[0], maps() - before[1], count * KERNEL_ROOM, 200)
+
+
+if __name__ == "__main__":
+    soak_cycles(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+    soak_kernels(int(sys.argv[2]) if len(sys.argv) > 2 else 40_000)
