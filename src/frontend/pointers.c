@@ -59,10 +59,18 @@ static const char *const FLOATING[] = {"double", "float", NULL};
 static const char *const NUMBERS[] = {"double", "float", "int",      "long",
                                       "short",  "char",  "unsigned", NULL};
 
-static bool
-same_name(const struct token *a, const struct token *b)
+static int
+compare_names(const struct token *a, const struct token *b)
 {
-    return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+    return a->length != b->length ? (a->length < b->length ? -1 : 1)
+                                  : memcmp(a->start, b->start, a->length);
+}
+
+static int
+compare_declarations(const void *a, const void *b)
+{
+    const struct declaration *first = a, *second = b;
+    return compare_names(first->name, second->name);
 }
 
 /* "double d", "double c, d", "double *p": what this mention declares, or NAME_OTHER. */
@@ -109,7 +117,26 @@ read_declarations(struct reader *reader)
             reader->declarations[reader->declaration_count++] = (struct declaration){token, sort};
         }
     }
+    qsort(reader->declarations, reader->declaration_count, sizeof(*reader->declarations),
+          compare_declarations);
     return 0;
+}
+
+/* The index of the first declaration that is not before the name. */
+static size_t
+first_declaration(const struct reader *reader, const struct token *name)
+{
+    size_t low = 0, high = reader->declaration_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (compare_names(reader->declarations[middle].name, name) < 0) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    return low;
 }
 
 /* What the source declares a name as; NAME_OTHER when it says nothing, or two things. */
@@ -117,10 +144,10 @@ static enum name_sort
 declared(const struct reader *reader, const struct token *name)
 {
     enum name_sort sort = NAME_OTHER;
-    for (size_t i = 0; i < reader->declaration_count; i++) {
+    for (size_t i = first_declaration(reader, name); i < reader->declaration_count; i++) {
         const struct declaration *declaration = &reader->declarations[i];
-        if (!same_name(declaration->name, name)) {
-            continue;
+        if (compare_names(declaration->name, name) != 0) {
+            break;
         }
         if (sort != NAME_OTHER && sort != declaration->sort) {
             return NAME_OTHER;
