@@ -53,7 +53,6 @@ def test_code_that_uses_the_api_holds_the_gil():
     assert not answered(WAIT + "(void)PyLong_AsLong(Py_None); PyErr_Clear();", 100)
 
 
-@pytest.mark.xfail(strict=True, reason="only symbols of the API count, not a PyObject * argument")
 def test_code_that_takes_an_object_holds_the_gil():
     assert not answered(WAIT + "if (o == 0) return;", 100, o=[])
 
