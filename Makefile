@@ -8,7 +8,7 @@
 PYTHON ?= python3
 ENVS ?= build
 
-SOURCES := $(shell find src cache runtime templates tests/native -type f) meson.build meson.options pyproject.toml
+SOURCES := $(shell find src cache runtime tests/native -type f) meson.build meson.options pyproject.toml
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 # Our own C at -Wall -Wextra, any warning an error.
 STRICT = -Csetup-args=-Dwerror=true
