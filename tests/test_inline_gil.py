@@ -53,7 +53,6 @@ def test_code_that_uses_the_api_holds_the_gil():
     assert not answered(WAIT + "(void)PyLong_AsLong(Py_None); PyErr_Clear();", 100)
 
 
-@pytest.mark.xfail(strict=True, reason="only symbols of the API count, not a PyObject * argument")
 def test_code_that_takes_an_object_holds_the_gil():
     assert not answered(WAIT + "if (o == 0) return;", 100, o=[])
 
@@ -62,8 +61,8 @@ def test_code_that_only_names_exceptions_does_not_need_it():
     assert answered(WAIT + 'if (flag[2]) tw_raise(PyExc_ValueError, "x");', 100_000)
 
 
-def test_small_calls_keep_it():
-    assert not answered(WAIT, 20, size=4)
+def test_small_calls_keep_it(fresh):
+    assert not answered(fresh(WAIT), 20, size=4)
 
 
 def test_a_call_that_was_long_lets_it_go_the_next_time(fresh):
