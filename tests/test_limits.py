@@ -146,7 +146,7 @@ def integer_expression(rng, depth):
         return rng.choice(INTEGER_LEAVES)
     operator = rng.choice(["+", "-", "*", "&", "|", "^", "<", "==", ">="])
     left, right = integer_expression(rng, depth - 1), integer_expression(rng, rng.randrange(depth))
-    return rng.choice([f"({left} {operator} {right})"] * 6 + [f"(-{left})", f"(~{left})"])
+    return rng.choice([f"({left} {operator} {right})"] * 6 + [f"(-{left})", f"(~(+{left}))"])
 
 
 def float_expression(rng, depth):
