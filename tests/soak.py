@@ -18,8 +18,9 @@ import tinyweave as tw  # noqa: E402
 
 STEPS = 20
 WARM_UP = 5000  # cycles: the 1,024 kept kernels are replaced several times
-CYCLE_ROOM = 24 << 20  # bytes: what the allocator may keep back over all cycles
-KERNEL_ROOM = 4096  # bytes a live kernel: its code, its data, its lists
+CYCLE_ROOM = 24 << 20  # bytes: the arenas are walked through, and so touched, once
+LATE_ROOM = 2 << 20  # bytes in the second half of the cycles, when that is over
+KERNEL_ROOM = 1024  # bytes a live kernel: its code, its data, its lists
 MAPS_ROOM = 16  # lines of /proc/self/maps
 
 
@@ -73,7 +74,11 @@ def soak_cycles(count):
         for i in range(step * count // STEPS, (step + 1) * count // STEPS):
             cycle(WARM_UP + i, x)
         tell(f"{(step + 1) * count // STEPS} cycles")
+        if step + 1 == STEPS // 2:
+            half = memory(), maps()
     gc.collect()
+    if count >= 100_000:
+        check("second half of the cycles", memory() - half[0], maps() - half[1], LATE_ROOM)
     check("cycles", memory() - before[0], maps() - before[1], CYCLE_ROOM)
     tw.cache.clear()
 

@@ -13,6 +13,9 @@ import pytest
 
 import tinyweave as tw
 
+# From Python 3.12 on a fork beside threads is warned of; just that is tried here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
 
 def together(count, work):
     """Runs work(i) in `count` threads that start at once; returns the results in order."""

@@ -61,8 +61,8 @@ def test_code_that_only_names_exceptions_does_not_need_it():
     assert answered(WAIT + 'if (flag[2]) tw_raise(PyExc_ValueError, "x");', 100_000)
 
 
-def test_small_calls_keep_it():
-    assert not answered(WAIT, 20, size=4)
+def test_small_calls_keep_it(fresh):
+    assert not answered(fresh(WAIT), 20, size=4)
 
 
 def test_a_call_that_was_long_lets_it_go_the_next_time(fresh):

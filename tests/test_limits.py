@@ -146,7 +146,7 @@ def integer_expression(rng, depth):
         return rng.choice(INTEGER_LEAVES)
     operator = rng.choice(["+", "-", "*", "&", "|", "^", "<", "==", ">="])
     left, right = integer_expression(rng, depth - 1), integer_expression(rng, rng.randrange(depth))
-    return rng.choice([f"({left} {operator} {right})"] * 6 + [f"(-{left})", f"(~{left})"])
+    return rng.choice([f"({left} {operator} {right})"] * 6 + [f"(-{left})", f"(~(+{left}))"])
 
 
 def float_expression(rng, depth):
@@ -186,3 +186,22 @@ def test_random_float_expressions():
             expected = eval(plain, FUNCTIONS | values | {"f8": np.float64})
         result = tw.inline(f"return_val = {text};", "x y z", values)
         np.testing.assert_allclose(result, expected, rtol=1e-9, err_msg=text)
+
+
+def test_endless_recursion_through_a_callback():
+    def down():
+        return tw.inline("return_val = PyObject_CallNoArgs(down);", ["down"], {"down": down})
+
+    with pytest.raises(RecursionError):
+        down()
+    assert tw.inline("return_val = 1;") == 1
+
+
+def test_a_snippet_that_is_replaced_while_it_runs(fresh):
+    code = fresh("Py_XDECREF(PyObject_CallNoArgs(again)); return_val = depth;")
+
+    def run(depth):
+        again = (lambda: run(depth - 1)) if depth else (lambda: None)
+        return tw.inline(code, ["again", "depth"], force=True)
+
+    assert run(10) == 10
