@@ -62,6 +62,9 @@ kernel_key(const struct state *state, const struct unit *unit, const struct buff
     key_string(&sha, "machine", machine_name);
     key_field(&sha, "signature", unit->signature.data, unit->signature.size);
     key_string(&sha, "interpreter", unit->interpreter ? "yes" : "no");
+    for (size_t i = 0; i < unit->include_dirs.count; i++) {
+        key_string(&sha, "include folder", unit->include_dirs.items[i]);
+    }
     for (size_t i = 0; i < unit->libraries.count; i++) {
         key_library(&sha, unit->libraries.items[i]);
     }
@@ -75,20 +78,26 @@ kernel_key(const struct state *state, const struct unit *unit, const struct buff
 
 /* ---- What a unit may call ---- */
 
+#define MOST_HELPERS 32 /* members of libtcc1.a; it has 9 */
+
+struct helpers {
+    struct object members[MOST_HELPERS];
+    size_t count;
+};
+
 static int
 link_helper(void *context, const char *name, struct object member)
 {
-    struct object *members = context;
+    struct helpers *helpers = context;
     static const char *const left_out[] = {"tcov.o", "alloca-bt.o", "dsohandle.o"};
     for (size_t i = 0; i < sizeof(left_out) / sizeof(*left_out); i++) {
         if (strcmp(name, left_out[i]) == 0) {
             return 0;
         }
     }
-    while (members->bytes != NULL) {
-        members++;
+    if (helpers->count < MOST_HELPERS) {
+        helpers->members[helpers->count++] = member;
     }
-    *members = member;
     return 0;
 }
 
@@ -124,18 +133,15 @@ load_helpers(struct state *state)
 {
     char *path = NULL;
     struct buffer archive = BUFFER_INIT;
-    struct object members[32] = {{NULL, 0}};
+    struct helpers helpers = {.count = 0};
     struct problem problem = {PROBLEM_NONE, ""};
     struct image *image = NULL;
     if (asprintf(&path, "%s/libtcc1.a", tcc_library_folder(state->tcc)) >= 0 &&
         read_file(path, &archive) == 0 &&
-        archive_visit((unsigned char *)archive.data, archive.size, link_helper, members,
+        archive_visit((unsigned char *)archive.data, archive.size, link_helper, &helpers,
                       &problem) == 0) {
-        size_t count = 0;
-        while (members[count].bytes != NULL) {
-            count++;
-        }
-        image = image_load(state->heap, members, count, resolve_listed, NULL, &problem);
+        image =
+            image_load(state->heap, helpers.members, helpers.count, resolve_listed, NULL, &problem);
     }
     free(path);
     buffer_free(&archive);
@@ -305,6 +311,7 @@ keep_on_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY
     const struct disk_note notes[] = {
         {"source", source, strlen(source)},
         {"signature", unit->signature.data, unit->signature.size},
+        {"options", unit->options.data, unit->options.size},
         {"libtcc", tcc_identity(state->tcc), strlen(tcc_identity(state->tcc))},
         {"compile_ns", compile_ns, (size_t)digits},
     };
@@ -452,6 +459,7 @@ kernel_obtain(struct state *state, const struct unit *unit, const struct buffer 
 {
     uint8_t key[KEY_SIZE];
     kernel_key(state, unit, headers, key);
+    force = force || !unit->cacheable; /* its key does not tell all */
     struct kernel *kernel = force ? NULL : find_in_memory(state, key);
     if (kernel != NULL) {
         state->memory_hits++;

@@ -37,6 +37,7 @@ unit_free(struct unit *unit)
 {
     buffer_free(&unit->text);
     buffer_free(&unit->signature);
+    buffer_free(&unit->options);
     strings_free(&unit->include_dirs);
     strings_free(&unit->system_dirs);
     strings_free(&unit->libraries);

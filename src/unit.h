@@ -27,6 +27,7 @@ struct unit {
                                     includes nothing, and then no file is opened */
     struct strings libraries; /* paths of the shared libraries the user named, resolved */
     struct buffer signature;  /* the arguments' names and types, for people and for the key */
+    struct buffer options;    /* macros, headers and support code as given, for people */
     bool interpreter; /* sees all the interpreter exports (real Python.h, or an extension) */
     bool needs_gil;   /* runs with the GIL held, whatever it links to */
     bool strict;      /* what libtcc only warns of, and what ends in wrong numbers, is an error */

@@ -116,7 +116,7 @@ call_raise(struct call *call, PyObject *type, const char *format, ...)
         call->out_of_memory = true;
     }
     va_end(arguments);
-    call->raised = type;
+    call->raised = type == NULL ? PyExc_SystemError : type;
 }
 
 /* ---- From there to Python ---- */
@@ -178,7 +178,7 @@ static PyObject *
 finish(struct call *call, const struct kernel *kernel, const char *function)
 {
     PyObject *result = NULL;
-    bool failed = kernel->needs_gil && PyErr_Occurred();
+    bool failed = (kernel->needs_gil || kernel->handle_count > 0) && PyErr_Occurred();
     if (!failed && call->raised != NULL) {
         set_raised(call);
         failed = true;

@@ -2,12 +2,13 @@
  *
  *   return_val = a + 2;       with a: long      becomes
  *
- *   <declarations of the names in use>
+ *   <declarations of the names in use; types of the arguments>
+ *   <define_macros, headers>
  *   #line 1 "tw:support_code"
  *   ...
- *   void tw_kernel(struct tw_call *tw_call, const struct tw_argument *tw_args)
+ *   tw_nothing tw_kernel(tw_call_pointer tw_call, tw_arguments tw_args)
  *   {
- *       long a = tw_args[0].value.l;
+ *       tw_type_0 a = tw_args[0].tw_value.tw_l;
  *       {
  *   #line 1 "tw:code"
  *   tw_return(a + 2);
@@ -30,6 +31,9 @@
 #include "pointers.h"
 
 #define MAX_DIMENSION_MACRO 4 /* A1 ... A4, as in weave */
+
+#define NAME_LIMIT 250 /* bytes of an argument's name */
+#define NAME_SIZE 300  /* room for such a name with what is derived from it */
 
 /* ---- The set of identifiers in use ---- */
 
@@ -123,6 +127,22 @@ uses(const struct snippet *snippet, const char *name)
 {
     return snippet->used->everything ||
            names_slot(snippet->used, name, strlen(name))->start != NULL;
+}
+
+/* Writes the name that argument `index` brings along: "N" and "a" and "" make Na. */
+static void
+derive(const struct snippet *snippet, size_t index, const char *prefix, const char *suffix,
+       char name[NAME_SIZE])
+{
+    snprintf(name, NAME_SIZE, "%s%s%s", prefix, snippet->names[index], suffix);
+}
+
+static bool
+uses_derived(const struct snippet *snippet, size_t index, const char *prefix, const char *suffix)
+{
+    char name[NAME_SIZE];
+    derive(snippet, index, prefix, suffix, name);
+    return uses(snippet, name);
 }
 
 /* ---- Scanning ---- */
@@ -236,7 +256,7 @@ is_derived(const char *name, const char *owner, const struct argument_type *type
     if (strncmp(name, owner, length) == 0 && strcmp(name + length, "_array") == 0) {
         return true;
     }
-    char upper[256];
+    char upper[NAME_SIZE];
     upper_case(owner, upper, sizeof(upper));
     length = strlen(upper);
     return strncmp(name, upper, length) == 0 && name[length] >= '1' &&
@@ -247,6 +267,12 @@ static int
 check_name(const struct snippet *snippet, size_t index, char message[300])
 {
     const char *name = snippet->names[index];
+    if (strlen(name) > NAME_LIMIT || strncmp(name, "__", 2) == 0) {
+        snprintf(message, 300, "'%.100s' cannot name an argument: it %s", name,
+                 name[0] == '_' ? "starts with '__', as the compiler's own names do"
+                                : "is too long");
+        return -1;
+    }
     if (is_keyword(name)) {
         snprintf(message, 300, "'%s' is a keyword of C and cannot name an argument", name);
         return -1;
@@ -285,9 +311,9 @@ snippet_check_names(const struct snippet *snippet, char message[300])
 /* ---- A1 ... A4 ---- */
 
 static void
-macro_name(const char *name, int dimensions, char macro[300])
+macro_name(const char *name, int dimensions, char macro[NAME_SIZE])
 {
-    upper_case(name, macro, 290);
+    upper_case(name, macro, NAME_SIZE - 2);
     size_t length = strlen(macro);
     macro[length] = (char)('0' + dimensions);
     macro[length + 1] = '\0';
@@ -296,10 +322,9 @@ macro_name(const char *name, int dimensions, char macro[300])
 unsigned
 snippet_dimensions(const struct snippet *snippet, size_t index)
 {
-    char name[300];
+    char name[NAME_SIZE];
     unsigned mask = 0;
-    snprintf(name, sizeof(name), "D%s", snippet->names[index]);
-    if (snippet->types[index].kind != ARGUMENT_ARRAY || uses(snippet, name)) {
+    if (snippet->types[index].kind != ARGUMENT_ARRAY || uses_derived(snippet, index, "D", "")) {
         return 0;
     }
     for (int i = 1; i <= MAX_DIMENSION_MACRO; i++) {
@@ -313,7 +338,7 @@ snippet_dimensions(const struct snippet *snippet, size_t index)
 static int
 same_macro(const struct snippet *snippet, size_t index)
 {
-    char upper[256], other[256];
+    char upper[NAME_SIZE], other[NAME_SIZE];
     upper_case(snippet->names[index], upper, sizeof(upper));
     for (size_t i = 0; i < snippet->count; i++) {
         upper_case(snippet->names[i], other, sizeof(other));
@@ -347,15 +372,28 @@ fail_at(struct spot *spot, const struct source *source, const struct token *toke
     return -1;
 }
 
+static const struct token *
+find_in_sources(const struct snippet *snippet, const char *name, const struct source **source)
+{
+    for (int i = SNIPPET_CODE; i >= 0; i--) {
+        const struct token *token = find_identifier(&snippet->sources[i].tokens, name);
+        if (token != NULL) {
+            *source = &snippet->sources[i];
+            return token;
+        }
+    }
+    return NULL;
+}
+
 static int
 check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
 {
     int other = same_macro(snippet, index);
     for (int i = 1; i <= MAX_DIMENSION_MACRO && other >= 0; i++) {
-        char macro[300];
+        char macro[NAME_SIZE];
         macro_name(snippet->names[index], i, macro);
-        const struct source *code = &snippet->sources[SNIPPET_CODE];
-        const struct token *token = find_identifier(&code->tokens, macro);
+        const struct source *code = NULL;
+        const struct token *token = find_in_sources(snippet, macro, &code);
         if (token != NULL) {
             return fail_at(
                 spot, code, token,
@@ -366,80 +404,110 @@ check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
     return 0;
 }
 
-/* #define A2(i,j) (*(double *)(tw_a + (i)*Sa[0] + (j)*Sa[1])) */
+/* #define A2(i,j) (*(tw_element_0 *)(tw_a + (i)*tw_Sa[0] + (j)*tw_Sa[1])) */
 static void
 emit_macro(struct buffer *text, const struct snippet *snippet, size_t index, int dimensions)
 {
     static const char *const parameters[] = {"", "i", "i,j", "i,j,k", "i,j,k,l"};
     const char *name = snippet->names[index];
-    const struct argument_type *type = &snippet->types[index];
-    char macro[300];
+    char macro[NAME_SIZE];
     macro_name(name, dimensions, macro);
     if (!uses(snippet, macro)) {
         return;
     }
-    buffer_printf(text, "#define %s(%s) (*(%s%s *)(tw_%s", macro, parameters[dimensions],
-                  type->readonly ? "const " : "", argument_c_type(type), name);
+    buffer_printf(text, "#define %s(%s) (*(tw_element_%zu *)(tw_%s", macro, parameters[dimensions],
+                  index, name);
     for (int i = 0; i < dimensions; i++) {
         buffer_printf(text, " + (%c)*tw_S%s[%d]", "ijkl"[i], name, i);
     }
     buffer_append_string(text, "))\n");
 }
 
-/* ---- The variables ---- */
+/* ---- The variables ----
+ *
+ * Their types are written in front of the user's macros, so that "#define const" or "#define size 3"
+ * changes nothing of ours:
+ *
+ *   typedef double tw_element_0;
+ *   typedef tw_element_0 *tw_type_0;
+ *   typedef const long *tw_shape;
+ */
+
+static void
+emit_types(struct buffer *text, const struct snippet *snippet)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        const struct argument_type *type = &snippet->types[i];
+        bool array = type->kind == ARGUMENT_ARRAY;
+        if (array) {
+            buffer_printf(text, "typedef %s%s tw_element_%zu;\n", type->readonly ? "const " : "",
+                          argument_c_type(type), i);
+            buffer_printf(text, "typedef tw_element_%zu *tw_type_%zu;\n", i, i);
+            buffer_printf(text, "typedef %schar *tw_bytes_%zu;\n", type->readonly ? "const " : "",
+                          i);
+        }
+        else {
+            buffer_printf(text, "typedef %s tw_type_%zu;\n", argument_c_type(type), i);
+        }
+    }
+    buffer_append_string(text, "typedef const long *tw_shape;\n"
+                               "typedef long tw_long;\n"
+                               "typedef int tw_int;\n"
+                               "typedef struct _object *tw_object;\n"
+                               "typedef struct tw_call *tw_call_pointer;\n"
+                               "typedef const struct tw_argument *tw_arguments;\n"
+                               "typedef void tw_nothing;\n");
+}
 
 static const char *
 scalar_member(enum argument_kind kind)
 {
     switch (kind) {
     case ARGUMENT_INT:
-        return "l";
+        return "tw_l";
     case ARGUMENT_BOOL:
-        return "i";
+        return "tw_i";
     case ARGUMENT_DOUBLE:
-        return "d";
+        return "tw_d";
     case ARGUMENT_FLOAT:
-        return "f";
+        return "tw_f";
     default:
-        return "p";
+        return "tw_p";
     }
 }
 
 static void
-emit_complex(struct buffer *text, const char *name, size_t index, const char *type,
-             const char *member)
+emit_complex(struct buffer *text, const char *name, size_t index, const char *member)
 {
-    buffer_printf(text, "%s %s = {tw_args[%zu].value.%s[0], tw_args[%zu].value.%s[1]};\n", type,
-                  name, index, member, index, member);
+    buffer_printf(text,
+                  "tw_type_%zu %s = {tw_args[%zu].tw_value.%s[0], tw_args[%zu].tw_value.%s[1]};\n",
+                  index, name, index, member, index, member);
 }
 
-/* const long *Na = tw_args[0].dims; when the snippet says Na. */
+/* "tw_shape Na = (tw_shape)tw_args[0].tw_dims;" when the snippet says Na. */
 static void
 emit_derived(struct buffer *text, const struct snippet *snippet, size_t index, const char *type,
              const char *prefix, const char *suffix, const char *member)
 {
-    char name[300];
-    snprintf(name, sizeof(name), "%s%s%s", prefix, snippet->names[index], suffix);
+    char name[NAME_SIZE];
+    derive(snippet, index, prefix, suffix, name);
     if (uses(snippet, name)) {
-        buffer_printf(text, "%s%s = (%s)tw_args[%zu].%s;\n", type, name, type, index, member);
+        buffer_printf(text, "%s %s = (%s)tw_args[%zu].%s;\n", type, name, type, index, member);
     }
 }
 
 static void
 emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
 {
-    const struct argument_type *type = &snippet->types[index];
     const char *name = snippet->names[index];
-    const char *constant = type->readonly ? "const " : "";
     if (uses(snippet, name)) {
-        buffer_printf(text, "%s%s *%s = tw_args[%zu].value.p;\n", constant, argument_c_type(type),
-                      name, index);
+        buffer_printf(text, "tw_type_%zu %s = tw_args[%zu].tw_value.tw_p;\n", index, name, index);
     }
-    emit_derived(text, snippet, index, "const long *", "N", "", "dims");
-    emit_derived(text, snippet, index, "const long *", "S", "", "strides");
-    emit_derived(text, snippet, index, "int ", "D", "", "size");
-    emit_derived(text, snippet, index, snippet->numpy ? "PyArrayObject *" : "PyObject *", "",
-                 "_array", "object");
+    emit_derived(text, snippet, index, "tw_shape", "N", "", "tw_dims");
+    emit_derived(text, snippet, index, "tw_shape", "S", "", "tw_strides");
+    emit_derived(text, snippet, index, "tw_int", "D", "", "tw_size");
+    emit_derived(text, snippet, index, snippet->numpy ? "PyArrayObject *" : "tw_object", "",
+                 "_array", "tw_object");
     if (same_macro(snippet, index) >= 0) {
         return;
     }
@@ -448,36 +516,34 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
         emit_macro(text, snippet, index, i);
     }
     if (text->size > before) {
-        buffer_printf(text, "%schar *tw_%s = tw_args[%zu].value.p;\n", constant, name, index);
-        buffer_printf(text, "const long *tw_S%s = tw_args[%zu].strides;\n", name, index);
+        buffer_printf(text, "tw_bytes_%zu tw_%s = tw_args[%zu].tw_value.tw_p;\n", index, name,
+                      index);
+        buffer_printf(text, "tw_shape tw_S%s = tw_args[%zu].tw_strides;\n", name, index);
     }
 }
 
 static void
 emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
 {
-    const struct argument_type *type = &snippet->types[index];
+    enum argument_kind kind = snippet->types[index].kind;
     const char *name = snippet->names[index];
-    emit_derived(text, snippet, index, "PyObject *", "py_", "", "object");
-    if (type->kind == ARGUMENT_ARRAY) {
+    emit_derived(text, snippet, index, "tw_object", "py_", "", "tw_object");
+    if (kind == ARGUMENT_ARRAY) {
         emit_array(text, snippet, index);
         return;
     }
-    if (type->kind == ARGUMENT_STRING) {
-        emit_derived(text, snippet, index, "long ", "N", "", "size");
+    if (kind == ARGUMENT_STRING) {
+        emit_derived(text, snippet, index, "tw_long", "N", "", "tw_size");
     }
     if (!uses(snippet, name)) {
         return;
     }
-    if (type->kind == ARGUMENT_COMPLEX) {
-        emit_complex(text, name, index, "tw_complex", "complex_d");
-    }
-    else if (type->kind == ARGUMENT_COMPLEX_FLOAT) {
-        emit_complex(text, name, index, "tw_complexf", "complex_f");
+    if (kind == ARGUMENT_COMPLEX || kind == ARGUMENT_COMPLEX_FLOAT) {
+        emit_complex(text, name, index, kind == ARGUMENT_COMPLEX ? "tw_complex_d" : "tw_complex_f");
     }
     else {
-        buffer_printf(text, "%s %s = tw_args[%zu].value.%s;\n", argument_c_type(type), name, index,
-                      scalar_member(type->kind));
+        buffer_printf(text, "tw_type_%zu %s = tw_args[%zu].tw_value.%s;\n", index, name, index,
+                      scalar_member(kind));
     }
 }
 
@@ -536,6 +602,17 @@ ends_head(const struct token *first, const struct token *close)
            !token_is(&open[-1], "sizeof");
 }
 
+/* A macro that is a statement without a ';', as Py_END_ALLOW_THREADS: a name alone, on a line before. */
+static bool
+is_statement_macro(const struct token *token)
+{
+    char name[NAME_SIZE];
+    size_t length = token->length < NAME_SIZE ? token->length : NAME_SIZE - 1;
+    memcpy(name, token->start, length);
+    name[length] = '\0';
+    return token->kind == TOKEN_IDENTIFIER && token[1].first && !is_keyword(name);
+}
+
 /* Whether a statement may begin behind this token (NULL: at the start). */
 static bool
 ends_statement(const struct token *first, const struct token *token)
@@ -546,7 +623,8 @@ ends_statement(const struct token *first, const struct token *token)
             return true;
         }
     }
-    return token == NULL || (token_is(token, ")") && ends_head(first, token)) ||
+    return token == NULL || is_statement_macro(token) ||
+           (token_is(token, ")") && ends_head(first, token)) ||
            (token_is(token, ":") && ends_label(first, token));
 }
 
@@ -567,59 +645,141 @@ find_semicolon(const struct token *from)
     return NULL;
 }
 
-/* "a" or "(a)": the object itself, whose reference the caller keeps. */
+/* How the reference of a returned object is held: by somebody else, or by the expression itself. */
+enum ownership { OWNED, BORROWED, MIXED };
+
+/* A singleton, an argument that is an object, py_a or a_array: none of them gives its reference away. */
 static bool
-is_borrowed(const struct snippet *snippet, const struct token *from, const struct token *to)
+names_borrowed(const struct snippet *snippet, const struct token *name)
 {
-    while (to - from >= 3 && token_is(from, "(") && token_is(to - 1, ")")) {
-        from++;
-        to--;
-    }
-    if (to - from != 1 || from->kind != TOKEN_IDENTIFIER) {
-        return false;
-    }
-    for (size_t i = 0; i < snippet->count; i++) {
-        char derived[300];
-        snprintf(derived, sizeof(derived), "py_%s", snippet->names[i]);
-        if (token_is(from, derived) ||
-            (snippet->types[i].kind == ARGUMENT_OBJECT && token_is(from, snippet->names[i]))) {
+    static const char *const singletons[] = {"Py_None", "Py_True", "Py_False", "Py_NotImplemented",
+                                             "Py_Ellipsis"};
+    for (size_t i = 0; i < sizeof(singletons) / sizeof(*singletons); i++) {
+        if (token_is(name, singletons[i])) {
             return true;
         }
-        snprintf(derived, sizeof(derived), "%s_array", snippet->names[i]);
-        if (snippet->types[i].kind == ARGUMENT_ARRAY && token_is(from, derived)) {
+    }
+    for (size_t i = 0; i < snippet->count; i++) {
+        char derived[NAME_SIZE];
+        derive(snippet, i, "py_", "", derived);
+        bool object =
+            snippet->types[i].kind == ARGUMENT_OBJECT && token_is(name, snippet->names[i]);
+        if (object || token_is(name, derived)) {
+            return true;
+        }
+        derive(snippet, i, "", "_array", derived);
+        if (snippet->types[i].kind == ARGUMENT_ARRAY && token_is(name, derived)) {
             return true;
         }
     }
     return false;
 }
 
+static const struct token *find_outside(const struct token *from, const struct token *to,
+                                        const char *text);
+
+/* "a", "(a)", "(PyObject *)a", "c ? a : Py_None". */
+static enum ownership
+ownership(const struct snippet *snippet, const struct token *from, const struct token *to)
+{
+    const struct token *question = find_outside(from, to, "?");
+    if (question != NULL) {
+        const struct token *colon = find_outside(question, to, ":");
+        if (colon == NULL) {
+            return OWNED;
+        }
+        enum ownership first = ownership(snippet, question + 1, colon);
+        return first == ownership(snippet, colon + 1, to) ? first : MIXED;
+    }
+    if (to - from >= 4 && token_is(from, "(") && token_is(from + 1, "PyObject") &&
+        token_is(from + 2, "*") && token_is(from + 3, ")")) {
+        return ownership(snippet, from + 4, to);
+    }
+    if (to - from >= 3 && token_is(from, "(") && find_opening(from, to - 1) == from) {
+        return ownership(snippet, from + 1, to - 1);
+    }
+    return to - from == 1 && names_borrowed(snippet, from) ? BORROWED : OWNED;
+}
+
+/* The first token spelled so outside of all brackets, or NULL. */
+static const struct token *
+find_outside(const struct token *from, const struct token *to, const char *text)
+{
+    int depth = 0;
+    for (; from < to; from++) {
+        depth += opens(from) - closes(from);
+        if (depth == 0 && token_is(from, text)) {
+            return from;
+        }
+    }
+    return NULL;
+}
+
 static const char RETURN_VAL_HINT[] =
     "return_val can only be assigned to, in a statement of its own: return_val = ...;";
 
-/* Writes "tw_return(expr);" for "return_val = expr;". Returns its last token, or NULL with the spot. */
+/* Why "return_val = expr;" cannot be taken, or NULL. `end`: its ';', or NULL. */
+static const char *
+refuse_return(const struct snippet *snippet, const struct token *name, const struct token *end)
+{
+    if (!token_is(name + 1, "=")) {
+        return RETURN_VAL_HINT;
+    }
+    if (end == NULL) {
+        return "';' expected at the end of return_val = ...";
+    }
+    if (end == name + 2) {
+        return "expression expected before ';'";
+    }
+    for (const struct token *token = name + 2; token < end; token++) {
+        if (token_is(token, "return_val")) {
+            return RETURN_VAL_HINT;
+        }
+    }
+    if (find_outside(name + 2, end, ",") != NULL) {
+        return "return_val takes one expression: put one with a ',' in brackets";
+    }
+    if (ownership(snippet, name + 2, end) == MIXED) {
+        return "one branch is a borrowed object, the other a new reference: write Py_NewRef(...) "
+               "around the borrowed one";
+    }
+    return NULL;
+}
+
+/* Writes "tw_return(expr);" for "return_val = expr;", line by line. Returns its last token, or NULL
+ * with the spot. */
 static const struct token *
 emit_return(struct buffer *text, const struct snippet *snippet, const struct token *name,
             struct spot *spot)
 {
-    const struct source *code = &snippet->sources[SNIPPET_CODE];
     const struct token *end = token_is(name + 1, "=") ? find_semicolon(name + 2) : NULL;
-    if (end == NULL) {
-        fail_at(spot, code, name,
-                token_is(name + 1, "=") ? "';' expected at the end of return_val = ..."
-                                        : RETURN_VAL_HINT);
+    const char *refusal = refuse_return(snippet, name, end);
+    if (refusal != NULL) {
+        fail_at(spot, &snippet->sources[SNIPPET_CODE], name, "%s", refusal);
         return NULL;
     }
-    if (end == name + 2) {
-        fail_at(spot, code, end, "expression expected before ';'");
-        return NULL;
-    }
-    const char *start = name[1].start + name[1].length;
-    buffer_append_string(text, is_borrowed(snippet, name + 2, end)
-                                   ? "tw_return_borrowed(tw_call, (PyObject *)"
-                                   : "tw_return(");
-    buffer_append(text, start, (size_t)(end->start - start));
-    buffer_append_string(text, ");");
+    const struct token *equals = name + 1;
+    const char *behind_name = name->start + name->length;
+    const char *behind_equals = equals->start + equals->length;
+    buffer_append_string(text, ownership(snippet, name + 2, end) == BORROWED
+                                   ? "tw_return_borrowed(tw_call, (tw_object)("
+                                   : "tw_return((");
+    buffer_append(text, behind_name, (size_t)(equals->start - behind_name));
+    buffer_append(text, behind_equals, (size_t)(end->start - behind_equals));
+    buffer_append_string(text, "));");
     return end;
+}
+
+/* How an #if, #else or #endif changes the depth of conditionals, given its '#'. */
+static int
+conditional_step(const struct token *hash)
+{
+    if (!hash->directive || !token_is(hash, "#") || !hash[1].directive) {
+        return 0;
+    }
+    return (token_is(hash + 1, "if") || token_is(hash + 1, "ifdef") ||
+            token_is(hash + 1, "ifndef")) -
+           token_is(hash + 1, "endif");
 }
 
 /* Copies the snippet, its return_val statements rewritten; lines stay lines. */
@@ -632,11 +792,16 @@ emit_code(struct buffer *text, const struct snippet *snippet, struct spot *spot)
     const char *copied = code->text;
     char nesting[CHECK_DEPTH + 1];
     size_t depth = 0;
+    int conditionals = 0; /* what stands in one may be dead, and is then libtcc's to judge */
     for (const struct token *token = code->tokens.items; token < end; token++) {
+        conditionals += conditional_step(token);
         if (token_is(token, "return_val")) {
-            bool statement = ends_statement(code->tokens.items, previous) &&
+            bool statement = !token->directive && ends_statement(code->tokens.items, previous) &&
                              (depth == 0 || nesting[depth - 1] == '{');
-            if (token->directive || !statement) {
+            if (!statement && conditionals > 0) {
+                continue;
+            }
+            if (!statement) {
                 return fail_at(spot, code, token, RETURN_VAL_HINT);
             }
             buffer_append(text, copied, (size_t)(token->start - copied));
@@ -710,31 +875,67 @@ use_header_names(struct prelude *prelude, const struct buffer *contents, struct 
     return 0;
 }
 
-/* Whether the user's own text at file scope says what `name` is: "static double round(" or
- * "#define bool". Then the prelude keeps out of the way. */
+/* Whether a name in the user's own text at file scope is being declared there: "static double round(",
+ * "typedef unsigned char bool;", "int exp = 5;", "enum { log }", "#define bool". */
 static bool
-declares(const struct source *source, const struct name *name)
+is_declared_here(const struct token *token, int depth, bool in_enum)
 {
-    int depth = 0;
-    for (size_t i = 0; i < source->tokens.count; i++) {
-        const struct token *token = &source->tokens.items[i];
-        if (token->directive) {
-            continue;
-        }
-        depth += opens(token) - closes(token);
-        if (depth == 0 && i > 0 && token->kind == TOKEN_IDENTIFIER &&
-            token->length == name->length && memcmp(token->start, name->start, name->length) == 0 &&
-            token_is(token + 1, "(") &&
-            (token[-1].kind == TOKEN_IDENTIFIER || token_is(&token[-1], "*"))) {
+    static const char *const ends[] = {"(", ";", "=", "[", ",", "}"};
+    const struct token *before = token - 1;
+    if (token->directive) {
+        return token_is(before, "define");
+    }
+    if (in_enum) {
+        return token_is(before, "{") || token_is(before, ",");
+    }
+    bool declarator = before->kind == TOKEN_IDENTIFIER || token_is(before, "*") ||
+                      token_is(before, "}") || token_is(before, ",");
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends) && depth == 0 && declarator; i++) {
+        if (token_is(token + 1, ends[i])) {
             return true;
         }
     }
     return false;
 }
 
+/* "enum {" or "enum name {" before this brace. */
+static bool
+opens_enum(const struct tokens *tokens, const struct token *brace)
+{
+    const struct token *first = tokens->items;
+    return (brace - first >= 1 && token_is(brace - 1, "enum")) ||
+           (brace - first >= 2 && token_is(brace - 2, "enum"));
+}
+
+/* The names that macros and support code declare: the prelude keeps out of their way. */
+static struct names *
+declared_names(const struct snippet *snippet)
+{
+    struct names *names = names_new(snippet->used->count);
+    for (int i = SNIPPET_MACROS; names != NULL && i <= SNIPPET_SUPPORT; i++) {
+        const struct tokens *tokens = &snippet->sources[i].tokens;
+        int depth = 0, enum_depth = 0;
+        for (size_t k = 0; k < tokens->count; k++) {
+            const struct token *token = &tokens->items[k];
+            if (!token->directive) {
+                depth += opens(token) - closes(token);
+                enum_depth = token_is(token, "{") && opens_enum(tokens, token) ? depth
+                             : depth < enum_depth                              ? 0
+                                                                               : enum_depth;
+            }
+            if (k > 0 && token->kind == TOKEN_IDENTIFIER &&
+                is_declared_here(token, depth, enum_depth > 0 && depth == enum_depth)) {
+                *names_slot(names, token->start, token->length) =
+                    (struct name){token->start, token->length};
+            }
+        }
+    }
+    return names;
+}
+
 static void
 emit_prelude(struct buffer *text, const struct snippet *snippet, struct prelude *prelude,
-             const struct includes *includes)
+             const struct names *declared, const struct includes *includes)
 {
     static const char *const always[] = {"tw_argument", "PyObject", "tw_return_borrowed"};
     const struct names *used = snippet->used;
@@ -752,8 +953,9 @@ emit_prelude(struct buffer *text, const struct snippet *snippet, struct prelude 
         prelude_use(prelude, "tw_return", strlen("tw_return"), text);
     }
     for (size_t i = 0; i < used->count; i++) {
-        if (!declares(&snippet->sources[SNIPPET_SUPPORT], &used->order[i])) {
-            prelude_use(prelude, used->order[i].start, used->order[i].length, text);
+        const struct name *name = &used->order[i];
+        if (names_slot(declared, name->start, name->length)->start == NULL) {
+            prelude_use(prelude, name->start, name->length, text);
         }
     }
     use_header_names(prelude, &includes->contents, text);
@@ -781,8 +983,8 @@ static int
 emit_function(struct buffer *text, const struct snippet *snippet, struct spot *spot)
 {
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-    buffer_append_string(text, "void " KERNEL_ENTRY "(struct tw_call *tw_call, "
-                               "const struct tw_argument *tw_args)\n{\n");
+    buffer_append_string(text, "tw_nothing " KERNEL_ENTRY
+                               "(tw_call_pointer tw_call, tw_arguments tw_args)\n{\n");
     for (size_t i = 0; i < snippet->count; i++) {
         emit_argument(text, snippet, i);
     }
@@ -799,16 +1001,10 @@ static bool
 takes_object(const struct snippet *snippet)
 {
     for (size_t i = 0; i < snippet->count; i++) {
-        char derived[300];
-        snprintf(derived, sizeof(derived), "py_%s", snippet->names[i]);
-        bool object = snippet->types[i].kind == ARGUMENT_OBJECT && uses(snippet, snippet->names[i]);
-        bool array = false;
-        if (!object && !(object = uses(snippet, derived)) &&
-            snippet->types[i].kind == ARGUMENT_ARRAY) {
-            snprintf(derived, sizeof(derived), "%s_array", snippet->names[i]);
-            array = uses(snippet, derived);
-        }
-        if (object || array) {
+        enum argument_kind kind = snippet->types[i].kind;
+        if ((kind == ARGUMENT_OBJECT && uses(snippet, snippet->names[i])) ||
+            uses_derived(snippet, i, "py_", "") ||
+            (kind == ARGUMENT_ARRAY && uses_derived(snippet, i, "", "_array"))) {
             return true;
         }
     }
@@ -863,6 +1059,29 @@ sort_nothing(const void *context, const struct token *name)
     return NAME_OTHER;
 }
 
+/* "#define a ..." in front of the snippet would replace the argument's own name. */
+static int
+check_defined(const struct snippet *snippet, struct spot *spot)
+{
+    for (int i = SNIPPET_MACROS; i <= SNIPPET_SUPPORT; i++) {
+        const struct source *source = &snippet->sources[i];
+        for (size_t k = 1; k < source->tokens.count; k++) {
+            const struct token *token = &source->tokens.items[k];
+            if (!token->directive || !token_is(token - 1, "define")) {
+                continue;
+            }
+            for (size_t n = 0; n < snippet->count; n++) {
+                if (token_is(token, snippet->names[n])) {
+                    return fail_at(spot, source, token,
+                                   "'%s' is an argument, and cannot be a macro too",
+                                   snippet->names[n]);
+                }
+            }
+        }
+    }
+    return 0;
+}
+
 static int
 check_uses(const struct snippet *snippet, struct spot *spot)
 {
@@ -877,7 +1096,7 @@ check_uses(const struct snippet *snippet, struct spot *spot)
             return -1;
         }
     }
-    return check_support(snippet, spot);
+    return check_defined(snippet, spot) < 0 ? -1 : check_support(snippet, spot);
 }
 
 static int
@@ -888,10 +1107,17 @@ build_unit(struct snippet *snippet, struct unit *unit, const struct includes *in
     if (prelude_start(&prelude) < 0) {
         return out_of_memory(spot);
     }
+    struct names *declared = declared_names(snippet);
+    if (declared == NULL) {
+        prelude_end(&prelude);
+        return out_of_memory(spot);
+    }
     prelude.real_python = includes->python;
     snippet->numpy = includes->numpy;
-    emit_prelude(&unit->text, snippet, &prelude, includes);
+    emit_prelude(&unit->text, snippet, &prelude, declared, includes);
+    names_free(declared);
     prelude_end(&prelude);
+    emit_types(&unit->text, snippet);
     emit_headers(&unit->text, snippet, includes);
     emit_signature(&unit->signature, snippet);
     unit->needs_gil = includes->python || takes_object(snippet);
@@ -899,6 +1125,33 @@ build_unit(struct snippet *snippet, struct unit *unit, const struct includes *in
         return -1;
     }
     return unit->text.failed || unit->signature.failed ? out_of_memory(spot) : 0;
+}
+
+/* __has_include makes what is compiled depend on files that the key knows nothing of. */
+static bool
+asks_for_headers(const struct snippet *snippet, const struct includes *includes)
+{
+    static const char *const questions[] = {"__has_include", "__has_include_next"};
+    for (size_t i = 0; i < 2; i++) {
+        const struct source *source;
+        if (find_in_sources(snippet, questions[i], &source) != NULL) {
+            return true;
+        }
+    }
+    return includes->contents.size > 0 &&
+           memmem(includes->contents.data, includes->contents.size, "__has_include", 13) != NULL;
+}
+
+/* What was asked for beside the snippet, for those who read the cache. */
+static void
+describe_options(const struct snippet *snippet, struct unit *unit)
+{
+    for (int i = SNIPPET_MACROS; i <= SNIPPET_SUPPORT; i++) {
+        buffer_append(&unit->options, snippet->sources[i].text, snippet->sources[i].length);
+    }
+    for (size_t i = 0; i < snippet->include_dirs->count; i++) {
+        buffer_printf(&unit->options, "/* include_dirs: %s */\n", snippet->include_dirs->items[i]);
+    }
 }
 
 static int
@@ -926,7 +1179,8 @@ snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
     if (result == 0) {
         unit->strict = true;
         unit->interpreter = includes.python;
-        unit->cacheable = !includes.computed;
+        unit->cacheable = !includes.computed && !asks_for_headers(snippet, &includes);
+        describe_options(snippet, unit);
         result = copy_strings(&unit->include_dirs, snippet->include_dirs);
     }
     if (result == 0 && includes.any) {
