@@ -173,10 +173,41 @@ def test_a_bare_array_object_is_borrowed():
     assert sys.getrefcount(a) == before
 
 
+def test_borrowed_objects_behind_casts_and_choices():
+    o, a = object(), np.zeros(3)
+    before = sys.getrefcount(o), sys.getrefcount(a), sys.getrefcount(None)
+    for _ in range(100):
+        assert tw.inline("return_val = (PyObject *)o;", ["o"]) is o
+        assert tw.inline("return_val = ((PyObject *)(o));", ["o"]) is o
+        assert tw.inline("return_val = (PyObject *)a_array;", ["a"]) is a
+        assert tw.inline("return_val = n ? o : Py_None;", ["o", "n"], {"o": o, "n": 0}) is None
+        assert tw.inline("return_val = n ? o : py_n;", ["o", "n"], {"o": o, "n": 1}) is o
+        assert tw.inline("return_val = Py_True;") is True
+        assert tw.inline("return_val = Py_None;") is None
+    after = sys.getrefcount(o), sys.getrefcount(a), sys.getrefcount(None)
+    assert after[:2] == before[:2] and abs(after[2] - before[2]) < 50
+    with pytest.raises(tw.CompileError, match="Py_NewRef"):
+        tw.inline("return_val = n ? Py_None : PyLong_FromLong(n);", ["n"], {"n": 3})
+
+
+@pytest.mark.parametrize("code", ["return_val = 1, 2;", "return_val = return_val + 1;"])
+def test_more_than_one_expression(code):
+    with pytest.raises(tw.CompileError, match="return_val"):
+        tw.inline(code)
+
+
+def test_statements_around_return_val():
+    assert tw.inline("#define NOTHING\nNOTHING\nreturn_val = 4;") == 4
+    assert tw.inline("return_val = 5;\n#if 0\nint x = return_val;\n#endif") == 5
+    with pytest.raises(tw.CompileError) as info:
+        tw.inline("return_val\n\n\n= 1;\nint q = zz;")
+    assert info.value.lineno == 5
+
+
 def test_an_object_that_the_snippet_made_a_reference_of():
     o = object()
     before = sys.getrefcount(o)
-    assert tw.inline("Py_INCREF(o); return_val = (PyObject *)o;", ["o"]) is o
+    assert tw.inline("return_val = Py_NewRef(o);", ["o"]) is o
     assert tw.inline("PyObject *p = o; Py_INCREF(p); return_val = p;", ["o"]) is o
     assert sys.getrefcount(o) == before
 

@@ -13,7 +13,7 @@
     KIND(COMPLEX, "complex", "tw_complex")                                                         \
     KIND(COMPLEX_FLOAT, "complexf", "tw_complexf")                                                 \
     KIND(STRING, "str", "const char *")                                                            \
-    KIND(OBJECT, "object", "PyObject *")                                                           \
+    KIND(OBJECT, "object", "struct _object *")                                                     \
     KIND(ARRAY, "array", "")
 
 enum argument_kind {

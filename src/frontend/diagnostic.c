@@ -622,20 +622,28 @@ say(const struct message *message, const struct place *place, char *text, size_t
     }
 }
 
-/* libtcc stopped at the dispatch that return_val is made into: "(got '_Generic')". */
 static void
-name_return_val(struct message *message, const struct place *place)
+replace(struct message *message, const char *theirs, const char *ours)
 {
-    char *dispatch = strstr(message->text, "'_Generic'");
-    if (dispatch == NULL || !has_token(place, "return_val") || has_token(place, "_Generic")) {
+    char *at = strstr(message->text, theirs);
+    if (at == NULL) {
         return;
     }
     char after[sizeof(message->text)];
-    copy(after, sizeof(after), dispatch + strlen("'_Generic'"),
-         strlen(dispatch + strlen("'_Generic'")));
-    size_t room = sizeof(message->text) - (size_t)(dispatch - message->text);
-    snprintf(dispatch, room, "'return_val'%s", after);
+    const char *rest = at + strlen(theirs);
+    copy(after, sizeof(after), rest, strlen(rest));
+    snprintf(at, sizeof(message->text) - (size_t)(at - message->text), "%s%s", ours, after);
     find_quoted(message);
+}
+
+/* libtcc stopped at what stands for the user's text, or behind it: "(got '_Generic')". */
+static void
+undo_generated(struct message *message, const struct place *place)
+{
+    if (has_token(place, "return_val") && !has_token(place, "_Generic")) {
+        replace(message, "'_Generic'", "'return_val'");
+    }
+    replace(message, "'tw_nothing'", "'void'");
 }
 
 /* ---- undefined symbols ---- */
@@ -695,7 +703,7 @@ diagnostic_locate(const struct problem *problem, const struct source *sources, s
     }
     struct message message;
     split_message(problem->text, &message);
-    name_return_val(&message, &place);
+    undo_generated(&message, &place);
     if (is_own_file(&place, message.file)) {
         copy(file, 256, message.file, strlen(message.file));
         place.line = message.line;
