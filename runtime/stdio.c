@@ -139,12 +139,33 @@ hand_over(struct output *output, bool last, bool flush)
     }
 }
 
+/* Whether this thread holds the GIL: code built with Python's own headers may let go of it by itself
+ * (Py_BEGIN_ALLOW_THREADS). */
+static bool
+has_gil(const struct call *call)
+{
+    return !call->gil_released && (!call->direct || PyGILState_Check());
+}
+
+/* hand_over from within code that let go of the GIL by itself. */
+static int
+hand_over_elsewhere(struct call *call, bool flush)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    hand_over(call->output, false, flush);
+    PyGILState_Release(gil);
+    return call->output->error == NULL ? 0 : -1;
+}
+
 /* hand_over from within the code, with or without the GIL. While Python runs, the call says so by
  * gil_released: an interrupt must not unwind it then. */
 static int
 hand_over_midway(struct call *call, bool flush)
 {
     bool released = call->gil_released;
+    if (!released && !has_gil(call)) {
+        return hand_over_elsewhere(call, flush);
+    }
     if (released) {
         PyEval_RestoreThread(call->thread);
         call->gil_released = false;
@@ -184,10 +205,8 @@ appended(struct call *call)
         errno = ENOMEM;
         return -1;
     }
-    if (call->direct || output->bytes.size >= OUTPUT_LIMIT) {
-        return hand_over_midway(call, false);
-    }
-    return 0;
+    bool wanted = (call->direct && has_gil(call)) || output->bytes.size >= OUTPUT_LIMIT;
+    return wanted ? hand_over_midway(call, false) : 0;
 }
 
 static int

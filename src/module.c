@@ -41,9 +41,11 @@ append_path(struct strings *folders, const char *module_name, const char *functi
                      : argument == NULL ? PyObject_CallMethod(module, function, NULL)
                                         : PyObject_CallMethod(module, function, "s", argument);
     Py_XDECREF(module);
-    const char *text = path == NULL ? NULL : PyUnicode_AsUTF8(path);
+    PyObject *bytes = path == NULL ? NULL : PyUnicode_EncodeFSDefault(path);
+    const char *text = bytes == NULL ? NULL : PyBytes_AS_STRING(bytes);
     int result = text == NULL ? -1 : strings_append(folders, text, strlen(text));
     Py_XDECREF(path);
+    Py_XDECREF(bytes);
     return result;
 }
 
@@ -225,15 +227,19 @@ static PyObject *
 core_open(PyObject *module, PyObject *arguments)
 {
     struct state *state = get_state(module);
-    const char *libtcc_folder, *package_folder;
+    PyObject *libtcc_folder, *package_folder;
     struct problem problem = {PROBLEM_NONE, ""};
-    if (!PyArg_ParseTuple(arguments, "ss:open", &libtcc_folder, &package_folder)) {
+    if (!PyArg_ParseTuple(arguments, "O&O&:open", PyUnicode_FSConverter, &libtcc_folder,
+                          PyUnicode_FSConverter, &package_folder)) {
         return NULL;
     }
     if (state->tcc == NULL) {
-        state->tcc = tcc_open(libtcc_folder, &problem);
-        state->package_folder = strdup(package_folder);
+        state->tcc = tcc_open(PyBytes_AS_STRING(libtcc_folder), &problem);
+        free(state->package_folder);
+        state->package_folder = strdup(PyBytes_AS_STRING(package_folder));
     }
+    Py_DECREF(libtcc_folder);
+    Py_DECREF(package_folder);
     if (state->tcc == NULL) {
         return state_raise(&problem, PyExc_ImportError);
     }
@@ -251,7 +257,7 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
     {"before_fork", core_before_fork, METH_NOARGS,
-     "for os.register_at_fork: code a child may run stays"},
+     "for os.register_at_fork: what a child may run stays as it is"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -119,6 +119,9 @@ library_find(const char *name, const struct strings *folders, struct strings *pa
     if (strchr(name, '/') != NULL) {
         return find_path(name, paths, problem);
     }
+    if (name[0] == '\0' || strpbrk(name, "*?[]\\") != NULL) { /* what glob would expand */
+        return problem_set(problem, PROBLEM_SYSTEM, "library '%s': not a name of a library", name);
+    }
     for (size_t i = 0; i < folders->count && found == 0; i++) {
         found = find_in_folder(folders->items[i], name, paths);
     }

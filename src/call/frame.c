@@ -60,13 +60,13 @@ fast_value(const struct frame *frame, Py_ssize_t index)
     return Py_XNewRef(value);
 }
 
-static PyObject *
-mapping_value(PyObject *locals, PyObject *name)
+PyObject *
+frame_mapping_value(PyObject *mapping, PyObject *name)
 {
-    if (PyDict_CheckExact(locals)) {
-        return Py_XNewRef(PyDict_GetItemWithError(locals, name));
+    if (PyDict_CheckExact(mapping)) {
+        return Py_XNewRef(PyDict_GetItemWithError(mapping, name));
     }
-    PyObject *value = PyObject_GetItem(locals, name);
+    PyObject *value = PyObject_GetItem(mapping, name);
     if (value == NULL && PyErr_ExceptionMatches(PyExc_KeyError)) {
         PyErr_Clear();
     }
@@ -95,7 +95,7 @@ frame_local(const struct frame *frame, PyObject *name, Py_ssize_t *hint)
             return value;
         }
     }
-    return frame->locals == NULL ? NULL : mapping_value(frame->locals, name);
+    return frame->locals == NULL ? NULL : frame_mapping_value(frame->locals, name);
 }
 
 /* ---- Self-test ---- */

@@ -21,6 +21,10 @@ void frame_caller(struct frame *frame);
  * new reference; or NULL, with or without an exception. A local that has no value yet is a NameError. */
 PyObject *frame_local(const struct frame *frame, PyObject *name, Py_ssize_t *hint);
 
+/* Looks a name up in any mapping. Returns a new reference; or NULL, with an exception or, where there is no
+ * such key, without. */
+PyObject *frame_mapping_value(PyObject *mapping, PyObject *name);
+
 /* Compares what this file reads with what Python says, once at import, since the fast locals are no public
  * interface. Returns 0; or -1 with an ImportError. */
 int frame_self_test(void);

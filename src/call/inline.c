@@ -27,7 +27,8 @@ struct variant {
     struct variant *next;        /* of the site */
     struct variant *kernel_next; /* of the kernel */
     struct site *site;
-    struct kernel *kernel; /* it forgets us when it goes (forget_variants) */
+    struct kernel *kernel;     /* it forgets us when it goes (forget_variants) */
+    unsigned char *dimensions; /* see snippet_dimensions; behind the types */
     struct argument_type types[];
 };
 
@@ -35,10 +36,9 @@ struct site {
     struct site *next; /* same code, other names or options */
     size_t references; /* the table's, and those of calls that are looking up their arguments */
     PyObject *code;
-    PyObject *names;           /* a tuple of interned str */
-    PyObject *options;         /* canonical, see options.h; NULL: none given */
-    Py_ssize_t *hints;         /* where each name stands among the caller's fast locals */
-    unsigned char *dimensions; /* see snippet_dimensions */
+    PyObject *names;   /* a tuple of interned str */
+    PyObject *options; /* canonical, see options.h; NULL: none given */
+    Py_ssize_t *hints; /* where each name stands among the caller's fast locals */
     struct variant *variants;
 };
 
@@ -57,25 +57,51 @@ struct request {
 
 /* ---- Sites ---- */
 
-#define SITE_CAPSULE "tinyweave.site"
+#define SITE_CAPSULE "tinyweave.sites"
 
-static struct site *
-site_list(struct state *state, PyObject *code)
+/* More sites than this of one code string: the oldest goes. */
+#define MOST_SITES 64
+
+/* The sites of one code string, in a capsule in state->sites; changed in place, which cannot fail. */
+struct sites {
+    struct site *newest;
+    size_t count;
+};
+
+static void
+free_sites(PyObject *capsule)
+{
+    free(PyCapsule_GetPointer(capsule, SITE_CAPSULE));
+}
+
+/* Returns NULL, without an exception, when the code has none. The key is exactly a str. */
+static struct sites *
+sites_of(const struct state *state, PyObject *code)
 {
     PyObject *capsule = PyDict_GetItemWithError(state->sites, code);
     return capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, SITE_CAPSULE);
 }
 
-static int
-set_site_list(struct state *state, PyObject *code, struct site *list)
+/* Returns the code's sites, made if need be; NULL with an exception. */
+static struct sites *
+make_sites(struct state *state, PyObject *code)
 {
-    if (list == NULL) {
-        return PyDict_DelItem(state->sites, code);
+    struct sites *sites = sites_of(state, code);
+    if (sites != NULL || PyErr_Occurred()) {
+        return sites;
     }
-    PyObject *capsule = PyCapsule_New(list, SITE_CAPSULE, NULL);
-    int result = capsule == NULL ? -1 : PyDict_SetItem(state->sites, code, capsule);
-    Py_XDECREF(capsule);
-    return result;
+    sites = calloc(1, sizeof(*sites));
+    PyObject *capsule =
+        sites == NULL ? PyErr_NoMemory() : PyCapsule_New(sites, SITE_CAPSULE, free_sites);
+    if (capsule == NULL) {
+        free(sites);
+        return NULL;
+    }
+    if (PyDict_SetItem(state->sites, code, capsule) < 0) {
+        sites = NULL;
+    }
+    Py_DECREF(capsule);
+    return sites;
 }
 
 static void
@@ -88,7 +114,6 @@ release_site(struct site *site)
     Py_XDECREF(site->names);
     Py_XDECREF(site->options);
     free(site->hints);
-    free(site->dimensions);
     free(site);
 }
 
@@ -96,17 +121,14 @@ release_site(struct site *site)
 static void
 drop_site(struct state *state, struct site *site)
 {
-    struct site *list = site_list(state, site->code);
-    struct site **link = &list;
-    while (*link != NULL && *link != site) {
+    struct sites *sites = sites_of(state, site->code);
+    struct site **link = &sites->newest;
+    while (*link != site) {
         link = &(*link)->next;
     }
-    if (*link == site) {
-        bool first = link == &list;
-        *link = site->next;
-        if (first && set_site_list(state, site->code, list) < 0) {
-            PyErr_Clear();
-        }
+    *link = site->next;
+    if (--sites->count == 0 && PyDict_DelItem(state->sites, site->code) < 0) {
+        PyErr_Clear(); /* an empty list stays */
     }
     release_site(site);
 }
@@ -126,10 +148,24 @@ drop_variant(struct state *state, struct variant *variant)
     }
 }
 
-/* The kernel goes: nobody may find it through a site any more. */
+/* Takes a variant away from its kernel and its site. */
+static void
+remove_variant(struct state *state, struct variant *variant)
+{
+    struct variant **link = (struct variant **)&variant->kernel->variants;
+    while (*link != variant) {
+        link = &(*link)->kernel_next;
+    }
+    *link = variant->kernel_next;
+    drop_variant(state, variant);
+}
+
+/* The kernel goes: nobody may find it through a site any more. An exception may be set meanwhile. */
 static void
 forget_variants(struct kernel *kernel)
 {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     struct variant *variant = kernel->variants;
     kernel->variants = NULL;
     while (variant != NULL) {
@@ -137,6 +173,7 @@ forget_variants(struct kernel *kernel)
         drop_variant(kernel->state, variant);
         variant = next;
     }
+    PyErr_Restore(type, value, traceback);
 }
 
 /* Whether arg_names, a str "a b" or a sequence, are these names. -1 with an exception. */
@@ -177,8 +214,9 @@ same_options(const struct site *site, PyObject *options)
 static struct site *
 find_site(const struct request *request, PyObject *names, PyObject *options)
 {
-    struct site *site = site_list(request->state, request->code);
-    for (; site != NULL; site = site->next) {
+    const struct sites *sites = sites_of(request->state, request->code);
+    for (struct site *site = sites == NULL ? NULL : sites->newest; site != NULL;
+         site = site->next) {
         int same = same_names(site->names, names);
         if (same > 0) {
             same = same_options(site, options);
@@ -204,8 +242,7 @@ new_site(PyObject *code, PyObject *names, PyObject *options)
     site->names = Py_NewRef(names);
     site->options = Py_XNewRef(options);
     site->hints = malloc((count + 1) * sizeof(*site->hints));
-    site->dimensions = calloc(count + 1, 1);
-    if (site->hints == NULL || site->dimensions == NULL) {
+    if (site->hints == NULL) {
         release_site(site);
         PyErr_NoMemory();
         return NULL;
@@ -275,19 +312,6 @@ values_free(struct values *values)
     }
 }
 
-static PyObject *
-mapping_lookup(PyObject *mapping, PyObject *name)
-{
-    if (PyDict_CheckExact(mapping)) {
-        return Py_XNewRef(PyDict_GetItemWithError(mapping, name));
-    }
-    PyObject *value = PyObject_GetItem(mapping, name);
-    if (value == NULL && PyErr_ExceptionMatches(PyExc_KeyError)) {
-        PyErr_Clear();
-    }
-    return value;
-}
-
 static void
 name_not_found(const struct request *request, PyObject *name)
 {
@@ -308,14 +332,14 @@ name_not_found(const struct request *request, PyObject *name)
 static PyObject *
 look_up(const struct request *request, const struct frame *frame, PyObject *name, Py_ssize_t *hint)
 {
-    PyObject *value = request->local_dict != NULL ? mapping_lookup(request->local_dict, name)
+    PyObject *value = request->local_dict != NULL ? frame_mapping_value(request->local_dict, name)
                                                   : frame_local(frame, name, hint);
     if (value != NULL || PyErr_Occurred()) {
         return value;
     }
     PyObject *globals = request->global_dict != NULL ? request->global_dict : frame->globals;
     if (globals != NULL) {
-        value = mapping_lookup(globals, name);
+        value = frame_mapping_value(globals, name);
     }
     if (value == NULL && !PyErr_Occurred()) {
         name_not_found(request, name);
@@ -348,18 +372,19 @@ take_values(const struct request *request, PyObject *names, Py_ssize_t *hints,
 }
 
 static int
-check_dimensions(const struct site *site, const struct values *values)
+check_dimensions(const struct variant *variant, const struct values *values)
 {
     for (Py_ssize_t i = 0; i < values->count; i++) {
-        unsigned mask = site->dimensions[i];
+        unsigned mask = variant->dimensions[i];
         long dimensions = values->arguments[i].size;
         if (mask != 0 && values->types[i].kind == ARGUMENT_ARRAY &&
             (dimensions > 4 || (mask >> dimensions & 1) == 0)) {
             int used = __builtin_ctz(mask);
-            PyErr_Format(
-                PyExc_ValueError,
-                FUNCTION "(): '%U' has %ld dimension%s, but the snippet indexes it with %d",
-                PyTuple_GET_ITEM(site->names, i), dimensions, dimensions == 1 ? "" : "s", used);
+            PyErr_Format(PyExc_ValueError,
+                         FUNCTION
+                         "(): '%U' has %ld dimension%s, but the snippet indexes it with %d",
+                         PyTuple_GET_ITEM(variant->site->names, i), dimensions,
+                         dimensions == 1 ? "" : "s", used);
             return -1;
         }
     }
@@ -497,17 +522,10 @@ make_unit(struct build *build)
 }
 
 static void
-tell_origin(const struct build *build, enum kernel_origin origin)
+tell_origin(enum kernel_origin origin)
 {
     static const char *const origins[] = {"found in memory", "loaded from disk", "compiled"};
-    if (build->request->verbose > 0) {
-        PySys_FormatStderr(FUNCTION "(%s): %s\n",
-                           build->unit.signature.size ? build->unit.signature.data : "",
-                           origins[origin]);
-    }
-    if (build->request->verbose > 1) {
-        PySys_FormatStderr("%s", build->unit.text.data);
-    }
+    PySys_FormatStderr(FUNCTION "(): %s\n", origins[origin]);
 }
 
 static struct kernel *
@@ -523,7 +541,12 @@ obtain_kernel(struct build *build)
         raise_problem(build, &problem);
         return NULL;
     }
-    tell_origin(build, origin);
+    if (request->verbose > 0) {
+        tell_origin(origin);
+    }
+    if (request->verbose > 1) {
+        PySys_FormatStderr("%s", build->unit.text.data);
+    }
     return kernel;
 }
 
@@ -537,23 +560,39 @@ free_build(struct build *build)
     free(build->names);
 }
 
+/* Forgets the oldest site of a code string when there are too many: options made up for ever must not
+ * grow. One that is being looked up lives on until that is done. */
+static void
+trim_sites(struct state *state, struct sites *sites)
+{
+    if (sites->count <= MOST_SITES) {
+        return;
+    }
+    struct site *oldest = sites->newest;
+    while (oldest->next != NULL) {
+        oldest = oldest->next;
+    }
+    for (struct variant *variant = oldest->variants, *next; variant != NULL; variant = next) {
+        next = variant->next; /* the site goes with its last variant */
+        remove_variant(state, variant);
+    }
+}
+
 /* Lists a site under its code. */
 static struct site *
-add_site(const struct request *request, PyObject *names, PyObject *options,
-         const struct snippet *snippet)
+add_site(const struct request *request, PyObject *names, PyObject *options)
 {
     struct site *site = new_site(request->code, names, options);
-    if (site == NULL) {
+    struct sites *sites = site == NULL ? NULL : make_sites(request->state, request->code);
+    if (sites == NULL) {
+        if (site != NULL) {
+            release_site(site);
+        }
         return NULL;
     }
-    for (size_t i = 0; i < snippet->count; i++) {
-        site->dimensions[i] = (unsigned char)snippet_dimensions(snippet, i);
-    }
-    site->next = site_list(request->state, request->code);
-    if (set_site_list(request->state, request->code, site) < 0) {
-        release_site(site);
-        return NULL;
-    }
+    site->next = sites->newest;
+    sites->newest = site;
+    sites->count++;
     return site;
 }
 
@@ -561,84 +600,121 @@ add_site(const struct request *request, PyObject *names, PyObject *options,
 static void
 replace_variant(struct state *state, struct site *site, const struct variant *variant)
 {
+    size_t size = (size_t)PyTuple_GET_SIZE(site->names) * sizeof(*variant->types);
     for (struct variant *old = site->variants; old != NULL; old = old->next) {
-        if (old != variant &&
-            memcmp(old->types, variant->types,
-                   (size_t)PyTuple_GET_SIZE(site->names) * sizeof(*old->types)) == 0) {
-            struct variant **link = (struct variant **)&old->kernel->variants;
-            while (*link != old) {
-                link = &(*link)->kernel_next;
-            }
-            *link = old->kernel_next;
-            drop_variant(state, old);
+        if (old != variant && memcmp(old->types, variant->types, size) == 0) {
+            remove_variant(state, old);
             return;
         }
     }
 }
 
-static int
-add_variant(struct state *state, struct site *site, struct kernel *kernel,
-            const struct values *values)
+static struct variant *
+new_variant(const struct values *values, const struct snippet *snippet)
 {
-    size_t size = (size_t)values->count * sizeof(*values->types);
-    struct variant *variant = malloc(sizeof(*variant) + size);
+    size_t count = (size_t)values->count;
+    size_t size = count * sizeof(*values->types);
+    struct variant *variant = malloc(sizeof(*variant) + size + count);
     if (variant == NULL) {
         PyErr_NoMemory();
-        return -1;
+        return NULL;
+    }
+    memcpy(variant->types, values->types, size);
+    variant->dimensions = (unsigned char *)variant->types + size;
+    for (size_t i = 0; i < count; i++) {
+        variant->dimensions[i] = (unsigned char)snippet_dimensions(snippet, i);
+    }
+    return variant;
+}
+
+/* Joins a kernel to the site of its code, names and options, which is made if need be: it is looked for
+ * only now, since another thread may have added it while libtcc worked without the GIL. */
+static struct variant *
+add_variant(const struct request *request, PyObject *names, PyObject *options,
+            struct variant *variant, struct kernel *kernel)
+{
+    struct site *site = find_site(request, names, options);
+    if (site == NULL && !PyErr_Occurred()) {
+        site = add_site(request, names, options);
+    }
+    if (site == NULL) {
+        free(variant);
+        return NULL;
     }
     variant->site = site;
     variant->kernel = kernel;
-    memcpy(variant->types, values->types, size);
     variant->next = site->variants;
     site->variants = variant;
     variant->kernel_next = kernel->variants;
     kernel->variants = variant;
     kernel->forget = forget_variants;
-    replace_variant(state, site, variant);
-    return 0;
+    replace_variant(request->state, site, variant);
+    trim_sites(request->state, sites_of(request->state, request->code));
+    return variant;
 }
 
-/* Makes the variant for these types, and the site if it is not there yet. Returns the kernel, a new
- * reference. */
-static struct kernel *
+/* Makes the variant for these types. Returns it with a new reference to its kernel. */
+static struct variant *
 compile_variant(const struct request *request, PyObject *names, PyObject *options,
                 const struct values *values)
 {
     struct build build = {.request = request, .headers = BUFFER_INIT};
+    struct variant *variant = NULL;
     struct kernel *kernel = NULL;
     if (options_read(options, FUNCTION, &build.options) == 0 &&
-        fill_snippet(&build, names, values) == 0 && make_unit(&build) == 0) {
+        fill_snippet(&build, names, values) == 0 && make_unit(&build) == 0 &&
+        (variant = new_variant(values, &build.snippet)) != NULL) {
         kernel = obtain_kernel(&build);
     }
-    if (kernel != NULL) {
-        /* Looked for only now: while libtcc worked without the GIL another thread may have added it. */
-        struct site *site = find_site(request, names, options);
-        if (site == NULL && !PyErr_Occurred()) {
-            site = add_site(request, names, options, &build.snippet);
-        }
-        if (site == NULL || add_variant(request->state, site, kernel, values) < 0) {
-            kernel_release(kernel);
-            kernel = NULL;
-        }
-    }
     free_build(&build);
-    return kernel;
+    if (kernel == NULL) {
+        free(variant);
+        return NULL;
+    }
+    variant = add_variant(request, names, options, variant, kernel);
+    if (variant == NULL) {
+        kernel_release(kernel);
+    }
+    return variant;
 }
 
 /* ---- The call ---- */
 
-static struct kernel *
-warm_kernel(struct state *state, struct site *site, const struct values *values)
+/* Returns the variant for these types with a new reference to its kernel; or NULL. */
+static struct variant *
+warm_variant(const struct request *request, const struct site *site, const struct values *values)
 {
-    struct variant *variant = find_variant(site, values->types);
+    struct variant *variant =
+        site == NULL || request->force ? NULL : find_variant(site, values->types);
+    if (variant != NULL) {
+        memory_touch(&request->state->kernels, &variant->kernel->entry);
+        variant->kernel->entry.references++;
+        request->state->memory_hits++;
+        if (request->verbose > 0) {
+            tell_origin(KERNEL_MEMORY);
+        }
+    }
+    return variant;
+}
+
+static PyObject *
+run_values(const struct request *request, const struct site *site, PyObject *names,
+           PyObject *options, const struct values *values)
+{
+    struct variant *variant = warm_variant(request, site, values);
+    if (variant == NULL) {
+        variant = compile_variant(request, names, options, values);
+    }
     if (variant == NULL) {
         return NULL;
     }
     struct kernel *kernel = variant->kernel;
-    memory_touch(&state->kernels, &kernel->entry);
-    kernel->entry.references++;
-    state->memory_hits++;
-    return kernel;
+    PyObject *result = NULL;
+    if (check_dimensions(variant, values) == 0) {
+        result = call_kernel(kernel, values->arguments, values->bytes, FUNCTION);
+    }
+    kernel_release(kernel);
+    return result;
 }
 
 static PyObject *
@@ -650,20 +726,7 @@ run_request(const struct request *request, struct site *site, PyObject *names, P
         return NULL;
     }
     if (take_values(request, names, site == NULL ? NULL : site->hints, &values) == 0) {
-        struct kernel *kernel = NULL;
-        if (site != NULL && !request->force) {
-            kernel = warm_kernel(request->state, site, &values);
-        }
-        if (kernel == NULL) {
-            kernel = compile_variant(request, names, options, &values);
-            site = kernel == NULL ? NULL : ((struct variant *)kernel->variants)->site;
-        }
-        if (kernel != NULL) {
-            if (check_dimensions(site, &values) == 0) {
-                result = call_kernel(kernel, values.arguments, values.bytes, FUNCTION);
-            }
-            kernel_release(kernel);
-        }
+        result = run_values(request, site, names, options, &values);
     }
     values_free(&values);
     return result;
@@ -813,13 +876,19 @@ inline_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyOb
     if (read_request(&request, arguments, count, keywords) < 0) {
         return NULL;
     }
-    PyObject *names = hold_names(&request);
-    PyObject *options = request.has_options ? options_canonical(&request.given, FUNCTION) : NULL;
+    PyObject *code = PyUnicode_FromObject(request.code); /* exactly str: no user's own __eq__ */
+    PyObject *names = code == NULL ? NULL : hold_names(&request);
+    PyObject *options = NULL;
     PyObject *result = NULL;
+    if (names != NULL && request.has_options) {
+        options = options_canonical(&request.given, FUNCTION);
+    }
     if (names != NULL && (options != NULL || !request.has_options)) {
+        request.code = code;
         request.arg_names = names;
         result = find_and_run(&request, options);
     }
+    Py_XDECREF(code);
     Py_XDECREF(names);
     Py_XDECREF(options);
     return result;

@@ -17,10 +17,10 @@ wrong_type(const char *function, const char *option, const char *expected, PyObj
 static PyObject *
 canonical_text(PyObject *value, const char *function, const char *option)
 {
-    if (value == Py_None || PyUnicode_Check(value)) {
-        return Py_NewRef(value);
+    if (PyUnicode_Check(value)) {
+        return PyUnicode_FromObject(value); /* exactly str, as all that is compared later */
     }
-    return wrong_type(function, option, "str", value);
+    return value == Py_None ? Py_NewRef(value) : wrong_type(function, option, "str", value);
 }
 
 /* A str or path alone counts as a list of one. */
@@ -49,7 +49,9 @@ canonical_item(PyObject *item, const char *function, const char *option)
         Py_XDECREF(path);
         return wrong_type(function, option, "a list of str", item);
     }
-    return path;
+    PyObject *exact = PyUnicode_FromObject(path);
+    Py_DECREF(path);
+    return exact;
 }
 
 typedef PyObject *canonical_function(PyObject *value, const char *function, const char *option);
@@ -98,6 +100,55 @@ canonical_folder(PyObject *item, const char *function, const char *option)
     return absolute;
 }
 
+/* A library that is a path is made absolute; a name stays. */
+static PyObject *
+canonical_library(PyObject *item, const char *function, const char *option)
+{
+    PyObject *name = canonical_item(item, function, option);
+    Py_ssize_t slash =
+        name == NULL ? -1 : PyUnicode_FindChar(name, '/', 0, PyUnicode_GET_LENGTH(name), 1);
+    if (slash < 0) {
+        return name;
+    }
+    PyObject *path = canonical_folder(name, function, option);
+    Py_DECREF(name);
+    return path;
+}
+
+static PyObject *
+canonical_libraries(PyObject *value, const char *function, const char *option)
+{
+    return canonical_each(items_of(value, function, option), canonical_library, function, option);
+}
+
+/* -Ifolder is made absolute. */
+static PyObject *
+canonical_flag(PyObject *item, const char *function, const char *option)
+{
+    PyObject *flag = canonical_item(item, function, option);
+    PyObject *prefix = flag == NULL ? NULL : PyUnicode_Substring(flag, 0, 2);
+    PyObject *result = NULL;
+    if (prefix == NULL || PyUnicode_CompareWithASCIIString(prefix, "-I") != 0) {
+        result = prefix == NULL ? NULL : Py_NewRef(flag);
+    }
+    else {
+        PyObject *folder = PyUnicode_Substring(flag, 2, PyUnicode_GET_LENGTH(flag));
+        PyObject *absolute = folder == NULL ? NULL : canonical_folder(folder, function, option);
+        result = absolute == NULL ? NULL : PyUnicode_Concat(prefix, absolute);
+        Py_XDECREF(folder);
+        Py_XDECREF(absolute);
+    }
+    Py_XDECREF(flag);
+    Py_XDECREF(prefix);
+    return result;
+}
+
+static PyObject *
+canonical_flags(PyObject *value, const char *function, const char *option)
+{
+    return canonical_each(items_of(value, function, option), canonical_flag, function, option);
+}
+
 static PyObject *
 canonical_folders(PyObject *value, const char *function, const char *option)
 {
@@ -122,11 +173,16 @@ canonical_macro(PyObject *item, const char *function, const char *option)
     }
     else {
         PyObject *value = size == 2 ? PyTuple_GET_ITEM(pair, 1) : Py_None;
+        PyObject *name = PyUnicode_FromObject(PyTuple_GET_ITEM(pair, 0));
         PyObject *text = value == Py_None ? Py_NewRef(value) : PyObject_Str(value);
-        if (text != NULL) {
-            result = PyTuple_Pack(2, PyTuple_GET_ITEM(pair, 0), text);
-            Py_DECREF(text);
+        PyObject *exact =
+            text == NULL || text == Py_None ? Py_XNewRef(text) : PyUnicode_FromObject(text);
+        if (name != NULL && exact != NULL) {
+            result = PyTuple_Pack(2, name, exact);
         }
+        Py_XDECREF(name);
+        Py_XDECREF(text);
+        Py_XDECREF(exact);
     }
     Py_DECREF(pair);
     return result;
@@ -227,24 +283,46 @@ options_canonical(const struct options_given *given, const char *function)
 static const char *
 line_text(PyObject *text, const char *function, const char *option)
 {
-    const char *utf8 = PyUnicode_AsUTF8(text);
-    if (utf8 != NULL && strpbrk(utf8, "\r\n") != NULL) {
-        PyErr_Format(PyExc_ValueError, "%s(): '%s' holds a line break: %R", function, option, text);
+    Py_ssize_t size;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
+    if (utf8 != NULL && (strlen(utf8) != (size_t)size || strpbrk(utf8, "\r\n") != NULL)) {
+        PyErr_Format(PyExc_ValueError, "%s(): '%s' holds a line break or a NUL: %R", function,
+                     option, text);
         return NULL;
     }
     return utf8;
 }
 
+/* Appends a path, in the file system's encoding. */
 static int
-read_strings(PyObject *tuple, const char *function, const char *option, struct strings *strings)
+read_path(PyObject *path, const char *function, const char *option, struct strings *strings)
+{
+    PyObject *bytes = PyUnicode_EncodeFSDefault(path);
+    if (bytes == NULL) {
+        return -1;
+    }
+    const char *text = PyBytes_AS_STRING(bytes);
+    int result = -1;
+    if (strlen(text) != (size_t)PyBytes_GET_SIZE(bytes) || strpbrk(text, ":\r\n") != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): '%s' has a path with a ':', a line break or a NUL: %R", function,
+                     option, path);
+    }
+    else if (strings_append(strings, text, strlen(text)) < 0) {
+        PyErr_NoMemory();
+    }
+    else {
+        result = 0;
+    }
+    Py_DECREF(bytes);
+    return result;
+}
+
+static int
+read_paths(PyObject *tuple, const char *function, const char *option, struct strings *strings)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
-        const char *text = line_text(PyTuple_GET_ITEM(tuple, i), function, option);
-        if (text == NULL) {
-            return -1;
-        }
-        if (strings_append(strings, text, strlen(text)) < 0) {
-            PyErr_NoMemory();
+        if (read_path(PyTuple_GET_ITEM(tuple, i), function, option, strings) < 0) {
             return -1;
         }
     }
@@ -327,10 +405,12 @@ read_flag(const char *flag, const char *function, struct options *options)
         buffer_printf(&options->macros, "#undef %s\n", rest);
     }
     else if (strncmp(flag, "-I", 2) == 0 && *rest != '\0') {
-        if (strings_append(&options->include_dirs, rest, strlen(rest)) < 0) {
-            PyErr_NoMemory();
-            return -1;
-        }
+        PyObject *folder = PyUnicode_FromString(rest);
+        int result = folder == NULL ? -1
+                                    : read_path(folder, function, "extra_compile_args",
+                                                &options->include_dirs);
+        Py_XDECREF(folder);
+        return result;
     }
     else if (is_idle_flag(flag)) {
         buffer_printf(&options->macros, "/* %s */\n", flag);
@@ -368,9 +448,9 @@ options_read(PyObject *canonical, const char *function, struct options *options)
     options->support_code = VALUE(support_code) == Py_None ? NULL : VALUE(support_code);
     if (read_macros(VALUE(define_macros), VALUE(undef_macros), function, &options->macros) < 0 ||
         read_headers(VALUE(headers), function, &options->headers) < 0 ||
-        read_strings(VALUE(include_dirs), function, "include_dirs", &options->include_dirs) < 0 ||
-        read_strings(VALUE(libraries), function, "libraries", &options->libraries) < 0 ||
-        read_strings(VALUE(library_dirs), function, "library_dirs", &options->library_dirs) < 0 ||
+        read_paths(VALUE(include_dirs), function, "include_dirs", &options->include_dirs) < 0 ||
+        read_paths(VALUE(libraries), function, "libraries", &options->libraries) < 0 ||
+        read_paths(VALUE(library_dirs), function, "library_dirs", &options->library_dirs) < 0 ||
         read_flags(VALUE(extra_compile_args), function, options) < 0) {
         return -1;
     }
@@ -394,6 +474,21 @@ options_free(struct options *options)
 
 /* ---- arg_names ---- */
 
+/* Exactly a str, in the form Python gives its own names (NFKC). */
+static PyObject *
+normalized_name(PyObject *name)
+{
+    if (PyUnicode_IS_ASCII(name)) {
+        return PyUnicode_FromObject(name);
+    }
+    PyObject *unicodedata = PyImport_ImportModule("unicodedata");
+    PyObject *normal = unicodedata == NULL
+                           ? NULL
+                           : PyObject_CallMethod(unicodedata, "normalize", "sO", "NFKC", name);
+    Py_XDECREF(unicodedata);
+    return normal;
+}
+
 static PyObject *
 canonical_name(PyObject *item, const char *function, const char *option)
 {
@@ -405,7 +500,7 @@ canonical_name(PyObject *item, const char *function, const char *option)
                      option, item);
         return NULL;
     }
-    PyObject *name = PyUnicode_FromObject(item); /* exactly str, as interning needs */
+    PyObject *name = normalized_name(item);
     if (name != NULL) {
         PyUnicode_InternInPlace(&name);
     }

