@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 typedef struct TCCState TCCState;
@@ -28,8 +30,15 @@ typedef struct TCCState TCCState;
     FUNCTION(int, tcc_compile_string, (TCCState *, const char *))                                  \
     FUNCTION(int, tcc_output_file, (TCCState *, const char *))
 
+/* libtcc's parser is recursive, and the caller's thread may have a small stack: it runs on one of its own.
+ * Only pages that are touched take memory. 500 nested brackets take some 300 KB; the rest is for
+ * what macros make of a text. */
+#define STACK_SIZE ((size_t)256 << 20)
+#define STACK_GUARD 65536 /* bytes below the stack that nobody may touch */
+
 struct tcc {
     void *handle;
+    void *stack; /* mapped for the first compile, under libtcc's lock; NULL: not yet */
     char *library_folder;
     char *identity;
 #define POINTER(result, name, arguments) result(*name) arguments;
@@ -158,6 +167,9 @@ tcc_close(struct tcc *tcc)
     if (tcc->handle != NULL) {
         dlclose(tcc->handle);
     }
+    if (tcc->stack != NULL) {
+        munmap(tcc->stack, STACK_SIZE);
+    }
     free(tcc->library_folder);
     free(tcc->identity);
     free(tcc);
@@ -282,6 +294,59 @@ compile_into(struct tcc *tcc, TCCState *state, struct compile *compile, const ch
     return 0;
 }
 
+/* ---- The stack it runs on ---- */
+
+/* What runs there: context functions take no pointers. */
+struct errand {
+    struct tcc *tcc;
+    TCCState *state;
+    struct compile *compile;
+    const char *path;
+    int result;
+    ucontext_t here;
+    ucontext_t there;
+};
+
+static void
+run_errand(unsigned int high, unsigned int low)
+{
+    struct errand *errand = (struct errand *)((uintptr_t)high << 32 | (uintptr_t)low);
+    errand->result = compile_into(errand->tcc, errand->state, errand->compile, errand->path);
+}
+
+/* Returns NULL where there is no room for such a stack; the caller's own must do then. */
+static void *
+map_stack(struct tcc *tcc)
+{
+    if (tcc->stack == NULL) {
+        void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        if (stack == MAP_FAILED) {
+            return NULL;
+        }
+        mprotect(stack, STACK_GUARD, PROT_NONE);
+        tcc->stack = stack;
+    }
+    return tcc->stack;
+}
+
+static int
+compile_on_stack(struct tcc *tcc, TCCState *state, struct compile *compile, const char *path)
+{
+    struct errand errand = {.tcc = tcc, .state = state, .compile = compile, .path = path};
+    if (map_stack(tcc) == NULL || getcontext(&errand.there) < 0) {
+        return compile_into(tcc, state, compile, path);
+    }
+    errand.there.uc_stack.ss_sp = tcc->stack;
+    errand.there.uc_stack.ss_size = STACK_SIZE;
+    errand.there.uc_link = &errand.here;
+    uintptr_t address = (uintptr_t)&errand;
+    makecontext(&errand.there, (void (*)(void))run_errand, 2, (unsigned int)(address >> 32),
+                (unsigned int)address);
+    swapcontext(&errand.here, &errand.there);
+    return errand.result;
+}
+
 int
 tcc_compile(struct tcc *tcc, const struct unit *unit, struct buffer *object,
             struct problem *problem)
@@ -295,7 +360,7 @@ tcc_compile(struct tcc *tcc, const struct unit *unit, struct buffer *object,
     struct compile compile = {unit, problem};
     lock_libtcc();
     TCCState *state = tcc->tcc_new();
-    int result = state == NULL ? -1 : compile_into(tcc, state, &compile, path);
+    int result = state == NULL ? -1 : compile_on_stack(tcc, state, &compile, path);
     if (state != NULL) {
         tcc->tcc_delete(state);
     }

@@ -458,6 +458,13 @@ lexer_free(struct source *source)
     source->tokens = (struct tokens){NULL, 0};
 }
 
+int
+token_compare(const struct token *a, const struct token *b)
+{
+    return a->length != b->length ? (a->length < b->length ? -1 : 1)
+                                  : memcmp(a->start, b->start, a->length);
+}
+
 bool
 token_is(const struct token *token, const char *text)
 {

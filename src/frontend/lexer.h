@@ -58,6 +58,9 @@ void lexer_free(struct source *source);
 /* Whether the token is spelled so, apart from line continuations in it. */
 bool token_is(const struct token *token, const char *text);
 
+/* Orders tokens by length, then by spelling: for tables of names. */
+int token_compare(const struct token *a, const struct token *b);
+
 /* Checks, before libtcc sees them, what it would take wrongly or not survive: brackets and #if that do
  * not pair up, nesting deeper than CHECK_DEPTH, long double, _Complex, thread-locals, parameters
  * (*a)[n] with a variable n, ++ on _Atomic variables, alignment above 16 of locals, a "# line" mark that

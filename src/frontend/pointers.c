@@ -60,17 +60,10 @@ static const char *const NUMBERS[] = {"double", "float", "int",      "long",
                                       "short",  "char",  "unsigned", NULL};
 
 static int
-compare_names(const struct token *a, const struct token *b)
-{
-    return a->length != b->length ? (a->length < b->length ? -1 : 1)
-                                  : memcmp(a->start, b->start, a->length);
-}
-
-static int
 compare_declarations(const void *a, const void *b)
 {
     const struct declaration *first = a, *second = b;
-    return compare_names(first->name, second->name);
+    return token_compare(first->name, second->name);
 }
 
 /* "double d", "double c, d", "double *p": what this mention declares, or NAME_OTHER. */
@@ -129,7 +122,7 @@ first_declaration(const struct reader *reader, const struct token *name)
     size_t low = 0, high = reader->declaration_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (compare_names(reader->declarations[middle].name, name) < 0) {
+        if (token_compare(reader->declarations[middle].name, name) < 0) {
             low = middle + 1;
         }
         else {
@@ -146,7 +139,7 @@ declared(const struct reader *reader, const struct token *name)
     enum name_sort sort = NAME_OTHER;
     for (size_t i = first_declaration(reader, name); i < reader->declaration_count; i++) {
         const struct declaration *declaration = &reader->declarations[i];
-        if (compare_names(declaration->name, name) != 0) {
+        if (token_compare(declaration->name, name) != 0) {
             break;
         }
         if (sort != NAME_OTHER && sort != declaration->sort) {

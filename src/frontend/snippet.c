@@ -28,6 +28,7 @@
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
 #include "include.h"
+#include "macros.h"
 #include "pointers.h"
 
 #define MAX_DIMENSION_MACRO 4 /* A1 ... A4, as in weave */
@@ -167,6 +168,9 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
             return -1;
         }
         count += source->tokens.count;
+    }
+    if (macros_check(snippet->sources, SNIPPET_SOURCES, spot) < 0) {
+        return -1;
     }
     snippet->used = names_new(count);
     if (snippet->used == NULL) {
