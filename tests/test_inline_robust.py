@@ -3,6 +3,7 @@
 import os
 import threading
 
+import native_library
 import numpy as np
 import pytest
 
@@ -145,6 +146,7 @@ def test_macros_that_nest_without_end():
     assert tw.inline(f"#define M0 7\n{chain}return_val = M2000;") == 7
 
 
+@pytest.mark.skipif(native_library.SANITIZED, reason="libtcc then runs on the caller's stack")
 def test_nesting_on_a_small_stack():
     results = []
     before = threading.stack_size(128 * 1024)

