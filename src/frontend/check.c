@@ -1,86 +1,17 @@
 /* check.c: refuses, before libtcc sees it, what it would take wrongly or not survive.
  *
- * First one pass over the tokens pairs brackets and #if (live tokens are noted with the bracket they
- * stand in), then each rule walks those tokens.
+ * First one pass over the tokens pairs brackets and #if (nesting.c; live tokens are noted with the bracket
+ * they stand in), then each rule walks those tokens.
  */
-#include "lexer.h"
+#include "check.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* An open bracket and how deep libtcc's parser is in it. Nodes form a tree and are never removed, so
- * that each branch of a conditional goes on from the same one. */
-struct node {
-    const struct token *open; /* NULL: the text itself */
-    int parent;
-    char kind;     /* ( [ { or 0 */
-    bool function; /* in the body of a function */
-    bool record;   /* the { of a struct or union */
-    int base;      /* depth outside */
-    int questions; /* ? without their : */
-    int chain;     /* right-associative operators since the last , or ; */
-    int prefix;    /* prefix operators and casts in a row */
-    int nested;    /* if, else, for ... since the last statement ended */
-};
-
-struct conditional {
-    const struct token *open;
-    int start; /* node at the #if */
-    int end;   /* node at the end of its first live branch; -1: none ended yet */
-    bool has_else;
-    bool outer_dead; /* the whole of it is left out */
-    bool dead;       /* this branch is left out: #if 0 */
-    bool rest_dead;  /* what follows #if 1 */
-};
-
-struct live {
-    const struct token *token;
-    int node; /* a bracket's own node is its content's; the brackets themselves stand in the parent */
-};
-
-enum name_flags {
-    NAME_CONSTANT = 1, /* #define or enum */
-    NAME_GLOBAL = 2,   /* declared at file scope */
-    NAME_ATOMIC = 4,
-    NAME_ATOMIC_TARGET = 8, /* a pointer to an atomic */
-    NAME_ATOMIC_MEMBER = 16,
-};
-
-struct name {
-    const char *start;
-    size_t length;
-    unsigned flags;
-    int scope;      /* node of the { an atomic was declared in */
-    int parameters; /* node of the parameter list that has it last; -1: none */
-};
-
-struct check {
-    const struct source *source;
-    bool snippet;
-    struct spot *spot;
-    struct node *nodes;
-    int node_count;
-    int node; /* the innermost open bracket */
-    struct conditional *conditionals;
-    size_t conditional_count;
-    bool dead;
-    struct live *code; /* live tokens outside directives, then one TOKEN_END */
-    size_t code_count;
-    const struct token **live; /* live tokens, directives too */
-    size_t live_count;
-    struct name *names; /* hash table, open addressing */
-    size_t name_capacity;
-    bool has_atomic;
-    bool has_alignment;
-};
-
-static int refuse(struct check *check, const struct token *token, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int
-refuse(struct check *check, const struct token *token, const char *format, ...)
+int
+check_refuse(struct check *check, const struct token *token, const char *format, ...)
 {
     struct spot *spot = check->spot;
     spot->source = check->source;
@@ -91,502 +22,6 @@ refuse(struct check *check, const struct token *token, const char *format, ...)
     vsnprintf(spot->message, sizeof(spot->message), format, arguments);
     va_end(arguments);
     return -1;
-}
-
-static bool
-token_in(const struct token *token, const char *const *words)
-{
-    for (; *words != NULL; words++) {
-        if (token_is(token, *words)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_identifier(const struct token *token)
-{
-    return token->kind == TOKEN_IDENTIFIER;
-}
-
-/* A token's length for "%.*s", cut so that a message stays readable. */
-static int
-shown(const struct token *token)
-{
-    return token->length < 60 ? (int)token->length : 60;
-}
-
-/* ---- brackets and #if ---- */
-
-/* '<%' -> '{'; 0 for what is no bracket. */
-static char
-bracket_of(const struct token *token)
-{
-    static const char *const digraphs[] = {"<%", "{", "%>", "}", "<:", "[", ":>", "]"};
-    if (token->kind != TOKEN_PUNCTUATOR) {
-        return 0;
-    }
-    if (token->length == 1) {
-        return strchr("()[]{}", token->start[0]) != NULL ? token->start[0] : 0;
-    }
-    for (int i = 0; i < 8; i += 2) {
-        if (token_is(token, digraphs[i])) {
-            return digraphs[i + 1][0];
-        }
-    }
-    return 0;
-}
-
-static char
-closer_of(char open)
-{
-    return open == '(' ? ')' : open == '[' ? ']' : '}';
-}
-
-static int
-node_depth(const struct node *node)
-{
-    return node->base + node->questions + node->chain + node->prefix + node->nested;
-}
-
-static const struct token *
-code_token(const struct check *check, size_t back)
-{
-    return back <= check->code_count ? check->code[check->code_count - back].token : NULL;
-}
-
-static bool
-code_is(const struct check *check, size_t back, const char *text)
-{
-    const struct token *token = code_token(check, back);
-    return token != NULL && token_is(token, text);
-}
-
-/* Whether the { about to be opened is a struct's or union's: "struct {", "struct name {". */
-static bool
-opens_record(const struct check *check)
-{
-    for (size_t back = 1; back <= 2; back++) {
-        if (code_is(check, back, "struct") || code_is(check, back, "union")) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-open_bracket(struct check *check, const struct token *token, char kind)
-{
-    const struct node *parent = &check->nodes[check->node];
-    bool body = kind == '{' && parent->kind == 0 && code_is(check, 1, ")");
-    check->nodes[check->node_count] = (struct node){
-        .open = token,
-        .parent = check->node,
-        .kind = kind,
-        .function = parent->function || body,
-        .record = kind == '{' && opens_record(check),
-        .base = node_depth(parent) + 1,
-    };
-    check->node = check->node_count++;
-}
-
-/* Whether what just closed was, as far as one can tell, a type in parentheses: "(int)", "(char *)". */
-static bool
-closes_type(const struct check *check, const struct node *closed)
-{
-    static const char *const types[] = {"int",   "char",   "long",  "short", "unsigned", "signed",
-                                        "float", "double", "void",  "const", "volatile", "struct",
-                                        "union", "enum",   "_Bool", "bool",  NULL};
-    const struct token *last = code_token(check, 1);
-    if (last != NULL && last > closed->open && token_is(last, "*")) {
-        return true;
-    }
-    const struct token *first = closed->open + 1;
-    return is_identifier(first) &&
-           (token_in(first, types) ||
-            (first->length > 2 && memcmp(first->start + first->length - 2, "_t", 2) == 0));
-}
-
-/* Whether an operand goes on behind ")" as one more level of libtcc's parser: a cast's operand, ")(". */
-static bool
-goes_deeper(const struct token *next, bool type)
-{
-    static const char *const prefixes[] = {"+", "-", "*", "&", "&&", "++", "--", NULL};
-    switch (next->kind) {
-    case TOKEN_IDENTIFIER:
-    case TOKEN_NUMBER:
-    case TOKEN_STRING:
-    case TOKEN_CHARACTER:
-        return true;
-    default:
-        return token_is(next, "(") || token_is(next, "!") || token_is(next, "~") ||
-               (type && token_in(next, prefixes));
-    }
-}
-
-static void
-end_statement(struct node *node, const struct token *next)
-{
-    node->questions = node->chain = node->prefix = 0;
-    if (!token_is(next, "else")) {
-        node->nested = 0;
-    }
-}
-
-static int
-close_bracket(struct check *check, const struct token *token, char close)
-{
-    const struct node *closed = &check->nodes[check->node];
-    if (closed->kind == 0) {
-        return refuse(check, token, "unbalanced '%c': no '%c' is open here", close,
-                      close == ')'   ? '('
-                      : close == ']' ? '['
-                                     : '{');
-    }
-    if (closer_of(closed->kind) != close) {
-        return refuse(check, token, "unbalanced '%c': the '%c' of line %d is still open", close,
-                      closed->kind, closed->open->line);
-    }
-    bool type = close == ')' && closes_type(check, closed);
-    check->node = closed->parent;
-    struct node *node = &check->nodes[check->node];
-    const struct token *next = token + 1;
-    if (close == '}') {
-        end_statement(node, next);
-    }
-    else if (close == ')' ? goes_deeper(next, type) : bracket_of(next) == '[') {
-        node->prefix++;
-    }
-    else {
-        node->prefix = 0;
-    }
-    return 0;
-}
-
-static bool
-is_assignment(const struct token *token)
-{
-    static const char *const operators[] = {
-        "=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=", NULL};
-    return token->kind == TOKEN_PUNCTUATOR && token_in(token, operators);
-}
-
-static void
-nest_keyword(struct check *check, struct node *node, const struct token *token)
-{
-    static const char *const statements[] = {"if", "else", "for", "while", "do", "switch", NULL};
-    static const char *const operators[] = {"sizeof",      "_Alignof",  "alignof",
-                                            "__alignof__", "__alignof", "__extension__",
-                                            "__real__",    "__imag__",  NULL};
-    if (token_in(token, operators)) {
-        node->prefix++;
-        return;
-    }
-    node->prefix = 0;
-    bool else_if = token_is(token, "if") && code_is(check, 1, "else");
-    if (!else_if && token_in(token, statements)) {
-        node->nested++;
-    }
-}
-
-static void
-nest_operator(struct node *node, const struct token *token)
-{
-    static const char *const prefixes[] = {"!", "~", "+", "-", "*", "&", "&&", "++", "--", NULL};
-    if (token_in(token, prefixes)) {
-        node->prefix++;
-        return;
-    }
-    node->prefix = 0;
-    if (token_is(token, ";")) {
-        end_statement(node, token + 1);
-    }
-    else if (token_is(token, ",")) {
-        node->chain = 0;
-    }
-    else if (token_is(token, "?")) {
-        node->questions++;
-    }
-    else if (token_is(token, ":") && node->questions > 0) {
-        node->questions--;
-        node->chain++;
-    }
-    else if (is_assignment(token)) {
-        node->chain++;
-    }
-}
-
-/* Follows brackets and operators through one token. */
-static int
-nest_token(struct check *check, const struct token *token)
-{
-    char bracket = bracket_of(token);
-    struct node *node = &check->nodes[check->node];
-    if (bracket == '(' || bracket == '[' || bracket == '{') {
-        open_bracket(check, token, bracket);
-    }
-    else if (bracket != 0) {
-        if (close_bracket(check, token, bracket) < 0) {
-            return -1;
-        }
-    }
-    else if (token->kind == TOKEN_PUNCTUATOR) {
-        nest_operator(node, token);
-    }
-    else if (is_identifier(token)) {
-        nest_keyword(check, node, token);
-    }
-    else {
-        node->prefix = 0;
-    }
-    if (node_depth(&check->nodes[check->node]) > CHECK_DEPTH) {
-        return refuse(
-            check, token,
-            "nested too deeply: more than %d brackets, operators or statements one in another",
-            CHECK_DEPTH);
-    }
-    return 0;
-}
-
-/* A directive's own brackets need not pair up, but must not be too deep: #if is parsed as well, and a
- * macro's body will be. */
-static int
-nest_directive(struct check *check, const struct token *token)
-{
-    int before = check->node;
-    check->nodes[check->node_count] = (struct node){.kind = 0, .parent = before};
-    int root = check->node = check->node_count++;
-    for (bool first = true; token->directive && (first || !token->first); token++, first = false) {
-        char bracket = bracket_of(token);
-        bool closing = bracket == ')' || bracket == ']' || bracket == '}';
-        if (closing &&
-            (check->node == root || closer_of(check->nodes[check->node].kind) != bracket)) {
-            continue;
-        }
-        if (nest_token(check, token) < 0) {
-            return -1;
-        }
-    }
-    check->node = before;
-    return 0;
-}
-
-/* Whether two places have the same brackets open. */
-static bool
-same_brackets(const struct check *check, int a, int b)
-{
-    while (a != b) {
-        const struct node *left = &check->nodes[a];
-        const struct node *right = &check->nodes[b];
-        if (left->kind != right->kind || left->kind == 0) {
-            return false;
-        }
-        a = left->parent;
-        b = right->parent;
-    }
-    return true;
-}
-
-/* Compares the end of a branch (`node`) with the branches before it. */
-static int
-end_branch(struct check *check, struct conditional *conditional, int node,
-           const struct token *token)
-{
-    if (conditional->end < 0) {
-        conditional->end = node;
-    }
-    else if (!same_brackets(check, conditional->end, node)) {
-        return refuse(check, token,
-                      "the branches of the #if of line %d leave different brackets open: "
-                      "close in each branch what it opens",
-                      conditional->open->line);
-    }
-    return 0;
-}
-
-enum condition { CONDITION_UNKNOWN, CONDITION_FALSE, CONDITION_TRUE };
-
-/* "#if 0", "#if 1", and the C++ part of headers are known; everything else is not. */
-static enum condition
-condition_of(const struct token *hash)
-{
-    const struct token *word = hash + 1;
-    int count = 0;
-    while (word[count + 1].directive && !word[count + 1].first) {
-        count++;
-    }
-    /* __cplusplus / defined __cplusplus / defined(__cplusplus) */
-    int place = count == 4 ? 3 : count;
-    bool plusplus =
-        (count == 1 || count == 2 || count == 4) && token_is(word + place, "__cplusplus");
-    if (token_is(word, "ifdef") || (token_is(word, "if") && token_is(word + 1, "defined"))) {
-        return plusplus ? CONDITION_FALSE : CONDITION_UNKNOWN;
-    }
-    if (token_is(word, "ifndef")) {
-        return plusplus ? CONDITION_TRUE : CONDITION_UNKNOWN;
-    }
-    if (count != 1 || !(token_is(word + 1, "0") || token_is(word + 1, "1"))) {
-        return CONDITION_UNKNOWN;
-    }
-    return token_is(word + 1, "0") ? CONDITION_FALSE : CONDITION_TRUE;
-}
-
-static void
-update_dead(struct check *check)
-{
-    check->dead = false;
-    if (check->conditional_count > 0) {
-        const struct conditional *top = &check->conditionals[check->conditional_count - 1];
-        check->dead = top->outer_dead || top->dead;
-    }
-}
-
-static void
-conditional_open(struct check *check, const struct token *hash)
-{
-    enum condition condition = condition_of(hash);
-    check->conditionals[check->conditional_count++] = (struct conditional){
-        .open = hash,
-        .start = check->node,
-        .end = -1,
-        .outer_dead = check->dead,
-        .dead = condition == CONDITION_FALSE,
-        .rest_dead = condition == CONDITION_TRUE,
-    };
-}
-
-/* #elif, #else */
-static int
-conditional_else(struct check *check, const struct token *hash, bool is_else)
-{
-    const char *word = is_else ? "#else" : "#elif";
-    if (check->conditional_count == 0) {
-        return refuse(check, hash, "%s without #if", word);
-    }
-    struct conditional *top = &check->conditionals[check->conditional_count - 1];
-    if (top->has_else) {
-        return refuse(check, hash, "%s after #else, in the #if of line %d", word, top->open->line);
-    }
-    if (!check->dead && end_branch(check, top, check->node, hash) < 0) {
-        return -1;
-    }
-    top->has_else = is_else;
-    top->dead = top->rest_dead;
-    check->node = top->start;
-    return 0;
-}
-
-static int
-conditional_close(struct check *check, const struct token *hash)
-{
-    if (check->conditional_count == 0) {
-        return refuse(check, hash, "#endif without #if");
-    }
-    struct conditional *top = &check->conditionals[check->conditional_count - 1];
-    if (!check->dead && end_branch(check, top, check->node, hash) < 0) {
-        return -1;
-    }
-    bool may_be_none = !top->has_else && !top->rest_dead && !top->outer_dead;
-    if (may_be_none && end_branch(check, top, top->start, hash) < 0) {
-        return -1;
-    }
-    check->node = top->end >= 0 ? top->end : top->start;
-    check->conditional_count--;
-    return 0;
-}
-
-static int
-follow_conditional(struct check *check, const struct token *hash)
-{
-    const struct token *word = hash + 1;
-    int result = 0;
-    if (!word->directive || word->first) {
-        return 0;
-    }
-    if (token_is(word, "if") || token_is(word, "ifdef") || token_is(word, "ifndef")) {
-        conditional_open(check, hash);
-    }
-    else if (token_is(word, "else") || token_is(word, "elif")) {
-        result = conditional_else(check, hash, token_is(word, "else"));
-    }
-    else if (token_is(word, "endif")) {
-        result = conditional_close(check, hash);
-    }
-    update_dead(check);
-    return result;
-}
-
-static void
-note_code(struct check *check, const struct token *token, int node)
-{
-    check->code[check->code_count++] = (struct live){token, node};
-    check->has_atomic =
-        check->has_atomic ||
-        (is_identifier(token) && token->length > 6 &&
-         (memcmp(token->start, "_Atomic", 7) == 0 || memcmp(token->start, "atomic_", 7) == 0));
-    check->has_alignment = check->has_alignment || token_is(token, "_Alignas") ||
-                           token_is(token, "alignas") || token_is(token, "aligned") ||
-                           token_is(token, "__aligned__");
-}
-
-static int
-nest_live(struct check *check, const struct token *token)
-{
-    int before = check->node;
-    if (nest_token(check, token) < 0) {
-        return -1;
-    }
-    /* An opening bracket stands outside itself, and so does a closing one. */
-    bool opens = check->nodes[check->node].open == token;
-    note_code(check, token, opens ? before : check->node);
-    return 0;
-}
-
-static int
-nest_all(struct check *check)
-{
-    const struct tokens *tokens = &check->source->tokens;
-    for (size_t i = 0; i < tokens->count; i++) {
-        const struct token *token = &tokens->items[i];
-        bool dead = check->dead;
-        if (token->directive && token->first && follow_conditional(check, token) < 0) {
-            return -1;
-        }
-        if (dead || check->dead) {
-            continue;
-        }
-        check->live[check->live_count++] = token;
-        if (token->directive) {
-            if (token->first && nest_directive(check, token) < 0) {
-                return -1;
-            }
-        }
-        else if (nest_live(check, token) < 0) {
-            return -1;
-        }
-    }
-    note_code(check, &tokens->items[tokens->count], 0);
-    check->live[check->live_count] = &tokens->items[tokens->count];
-    return 0;
-}
-
-static int
-check_pairs(struct check *check)
-{
-    if (nest_all(check) < 0) {
-        return -1;
-    }
-    if (check->conditional_count > 0) {
-        const struct conditional *top = &check->conditionals[check->conditional_count - 1];
-        return refuse(check, top->open, "this #if is never closed by #endif");
-    }
-    const struct node *node = &check->nodes[check->node];
-    if (node->kind != 0) {
-        return refuse(check, node->open, "'%c' is never closed by '%c'", node->kind,
-                      closer_of(node->kind));
-    }
-    return 0;
 }
 
 /* ---- names ---- */
@@ -635,7 +70,7 @@ static size_t
 note_enum(struct check *check, size_t i)
 {
     i += is_identifier(check->code[i + 1].token) ? 2 : 1;
-    if (bracket_of(check->code[i].token) != '{') {
+    if (check_bracket(check->code[i].token) != '{') {
         return i;
     }
     int inside = check->code[i + 1].node;
@@ -643,7 +78,7 @@ note_enum(struct check *check, size_t i)
         const struct token *token = check->code[i].token;
         const struct token *before = check->code[i - 1].token;
         if (check->code[i].node == inside && is_identifier(token) &&
-            (bracket_of(before) == '{' || token_is(before, ","))) {
+            (check_bracket(before) == '{' || token_is(before, ","))) {
             name_add(check, token)->flags |= NAME_CONSTANT;
         }
     }
@@ -712,7 +147,7 @@ check_long_double(struct check *check, struct specifiers *specifiers, const stru
         specifiers->is_long = specifiers->is_long || is_long;
         specifiers->is_double = specifiers->is_double || is_double;
         if (specifiers->is_long && specifiers->is_double) {
-            return refuse(check, specifiers->first, LONG_DOUBLE);
+            return check_refuse(check, specifiers->first, LONG_DOUBLE);
         }
     }
     else if (!token_in(token, words)) {
@@ -748,15 +183,15 @@ check_identifier(struct check *check, size_t i)
     static const char *const longs[] = {"npy_longdouble", "npy_clongdouble", NULL};
     const struct token *token = check->live[i];
     if (token_in(token, complexes) || (token_is(token, "complex") && is_complex_type(check, i))) {
-        return refuse(check, token, "C's complex types are not supported: use tw_complex");
+        return check_refuse(check, token, "C's complex types are not supported: use tw_complex");
     }
     if (token_in(token, threads)) {
-        return refuse(check, token,
-                      "'%.*s' is not supported: thread-local variables cannot be loaded",
-                      shown(token), token->start);
+        return check_refuse(check, token,
+                            "'%.*s' is not supported: thread-local variables cannot be loaded",
+                            shown(token), token->start);
     }
     if (token_in(token, longs)) {
-        return refuse(check, token, LONG_DOUBLE);
+        return check_refuse(check, token, LONG_DOUBLE);
     }
     return 0;
 }
@@ -767,13 +202,13 @@ check_digraph(struct check *check, const struct token *token)
     if (token->kind != TOKEN_PUNCTUATOR || token->length < 2) {
         return 0;
     }
-    char bracket = bracket_of(token);
+    char bracket = check_bracket(token);
     bool hash = token_is(token, "%:") || token_is(token, "%:%:");
     if (bracket == 0 && !hash) {
         return 0;
     }
-    return refuse(check, token, "the digraph '%.*s' is not supported: write '%c'", shown(token),
-                  token->start, hash ? '#' : bracket);
+    return check_refuse(check, token, "the digraph '%.*s' is not supported: write '%c'",
+                        shown(token), token->start, hash ? '#' : bracket);
 }
 
 /* Directives whose text is prose or names for the compiler. */
@@ -802,8 +237,9 @@ check_words(struct check *check)
             return -1;
         }
         if (is_long_double_literal(token)) {
-            return refuse(check, token, "the long double constant %.*s: write it without the L",
-                          shown(token), token->start);
+            return check_refuse(check, token,
+                                "the long double constant %.*s: write it without the L",
+                                shown(token), token->start);
         }
     }
     return 0;
@@ -822,7 +258,7 @@ check_line_mark(struct check *check, const struct token *hash)
     for (; token->directive && !token->first; token++) {
         if (token->kind == TOKEN_STRING && token->length > 3 &&
             memcmp(token->start, "\"tw:", 4) == 0) {
-            return refuse(check, token, "file names that start with tw: are tinyweave's own");
+            return check_refuse(check, token, "file names that start with tw: are tinyweave's own");
         }
     }
     return 0;
@@ -840,9 +276,9 @@ check_directives(struct check *check)
             return -1;
         }
         if (check->snippet && token_is(token + 1, "include")) {
-            return refuse(check, token,
-                          "#include stands inside a function here: "
-                          "name the header in headers=[...]");
+            return check_refuse(check, token,
+                                "#include stands inside a function here: "
+                                "name the header in headers=[...]");
         }
     }
     return 0;
@@ -857,7 +293,7 @@ check_returns(struct check *check)
         const struct token *next = check->code[i + 1].token;
         if (token_is(check->code[i].token, "return") && !token_is(next, ";") &&
             next->kind != TOKEN_END) {
-            return refuse(
+            return check_refuse(
                 check, check->code[i].token,
                 "a snippet returns its result by return_val = ...; (return; leaves it early)");
         }
@@ -893,7 +329,7 @@ is_variable(const struct check *check, const struct token *token, int parameters
 static const struct token *
 variable_size(const struct check *check, size_t i, int parameters)
 {
-    while (bracket_of(check->code[i].token) == '[') {
+    while (check_bracket(check->code[i].token) == '[') {
         size_t end = close_of(check, i);
         for (size_t j = i + 1; j < end; j++) {
             const struct token *token = check->code[j].token;
@@ -913,7 +349,7 @@ note_parameters(struct check *check, size_t open, size_t close, int parameters)
     for (size_t i = open + 1; i < close; i++) {
         const struct token *next = check->code[i + 1].token;
         if (check->code[i].node == parameters && is_identifier(check->code[i].token) &&
-            (token_is(next, ",") || token_is(next, ")") || bracket_of(next) == '[')) {
+            (token_is(next, ",") || token_is(next, ")") || check_bracket(next) == '[')) {
             name_add(check, check->code[i].token)->parameters = parameters;
         }
     }
@@ -938,7 +374,7 @@ check_parameter_list(struct check *check, size_t open)
             const struct token *name = check->code[end - 1].token;
             int length = is_identifier(name) ? shown(name) : 1;
             const char *start = is_identifier(name) ? name->start : "a";
-            return refuse(
+            return check_refuse(
                 check, code->token,
                 "libtcc strides wrongly through a parameter (*%.*s)[%.*s] of variable size: "
                 "write %.*s[][%.*s]",
@@ -997,7 +433,7 @@ body_of(const struct check *check, size_t i)
     while (i < check->code_count && check->code[i].node != outside) {
         i++;
     }
-    bool body = i + 2 < check->code_count && bracket_of(check->code[i + 1].token) == '{';
+    bool body = i + 2 < check->code_count && check_bracket(check->code[i + 1].token) == '{';
     return body && check->code[i + 2].node != outside ? check->code[i + 2].node : -1;
 }
 
@@ -1088,7 +524,7 @@ is_atomic_name(const struct check *check, size_t i, bool target)
 static bool
 is_operand_end(const struct token *token)
 {
-    char bracket = bracket_of(token);
+    char bracket = check_bracket(token);
     return is_identifier(token) || bracket == ')' || bracket == ']';
 }
 
@@ -1098,9 +534,10 @@ atomic_before(const struct check *check, size_t i, bool postfix)
 {
     size_t j = i - 1;
     bool target = false;
-    if (bracket_of(check->code[j].token) == ']') {
+    if (check_bracket(check->code[j].token) == ']') {
         int node = check->code[j].node;
-        while (j > 0 && (check->code[j].node != node || bracket_of(check->code[j].token) != '[')) {
+        while (j > 0 &&
+               (check->code[j].node != node || check_bracket(check->code[j].token) != '[')) {
             j--;
         }
         j = j > 0 ? j - 1 : 0;
@@ -1130,7 +567,7 @@ atomic_after(const struct check *check, size_t i)
            is_member_access(check->code[j + 1].token)) {
         j += 2;
     }
-    target = target || bracket_of(check->code[j + (j + 1 < check->code_count)].token) == '[';
+    target = target || check_bracket(check->code[j + (j + 1 < check->code_count)].token) == '[';
     return is_atomic_name(check, j, target) ? check->code[j].token : NULL;
 }
 
@@ -1148,7 +585,7 @@ atomic_changed(const struct check *check, size_t i)
     if (prefix) {
         return atomic_after(check, i);
     }
-    if (!step && (!is_assignment(token) || token_is(token, "="))) {
+    if (!step && (!check_is_assignment(token) || token_is(token, "="))) {
         return NULL;
     }
     const struct token *name = atomic_before(check, i, step);
@@ -1166,11 +603,11 @@ check_atomics(struct check *check)
         }
         const struct token *name = atomic_changed(check, i);
         if (name != NULL) {
-            return refuse(check, check->code[i].token,
-                          "%.*s does not change the atomic '%.*s' in one step here: "
-                          "use atomic_fetch_add and its kin",
-                          shown(check->code[i].token), check->code[i].token->start, shown(name),
-                          name->start);
+            return check_refuse(check, check->code[i].token,
+                                "%.*s does not change the atomic '%.*s' in one step here: "
+                                "use atomic_fetch_add and its kin",
+                                shown(check->code[i].token), check->code[i].token->start,
+                                shown(name), name->start);
         }
     }
     return 0;
@@ -1183,7 +620,7 @@ is_static(const struct check *check, size_t i)
 {
     for (int back = 0; back < 32 && i > 0; back++) {
         const struct token *token = check->code[--i].token;
-        char bracket = bracket_of(token);
+        char bracket = check_bracket(token);
         if (token_is(token, ";") || bracket == '{' || bracket == '}') {
             return false;
         }
@@ -1205,7 +642,7 @@ check_alignment(struct check *check)
             continue;
         }
         if (strtoul(code[2].token->start, NULL, 0) > 16 && !is_static(check, i)) {
-            return refuse(
+            return check_refuse(
                 check, code->token,
                 "a local variable is aligned to 16 bytes at most here: make it static, or "
                 "round a pointer into a larger array");
@@ -1252,7 +689,7 @@ check_free(struct check *check)
 static int
 check_rules(struct check *check)
 {
-    if (check_pairs(check) < 0 || check_words(check) < 0 || check_directives(check) < 0) {
+    if (check_nesting(check) < 0 || check_words(check) < 0 || check_directives(check) < 0) {
         return -1;
     }
     if (check->snippet ? check_returns(check) < 0

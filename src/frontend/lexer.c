@@ -1,6 +1,7 @@
 /* lexer.c: C text -> tokens, each with its place in the user's text. */
 #include "lexer.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -456,6 +457,30 @@ lexer_free(struct source *source)
 {
     free(source->tokens.items);
     source->tokens = (struct tokens){NULL, 0};
+}
+
+bool
+token_opens(const struct token *token)
+{
+    return token_is(token, "(") || token_is(token, "[") || token_is(token, "{");
+}
+
+bool
+token_closes(const struct token *token)
+{
+    return token_is(token, ")") || token_is(token, "]") || token_is(token, "}");
+}
+
+int
+spot_fail(struct spot *spot, const struct source *source, const struct token *token,
+          const char *format, ...)
+{
+    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(spot->message, sizeof(spot->message), format, arguments);
+    va_end(arguments);
+    return -1;
 }
 
 int

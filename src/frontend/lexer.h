@@ -48,6 +48,10 @@ struct spot {
     char message[600];
 };
 
+/* Fills a spot with a token's place and a message as printf would. Returns -1. */
+int spot_fail(struct spot *spot, const struct source *source, const struct token *token,
+              const char *format, ...) __attribute__((format(printf, 4, 5)));
+
 /* Splits source->text into source->tokens. Returns 0, or -1 with the spot of an unterminated comment,
  * string, character or a stray byte (its message is empty when memory is out). In a preprocessor line and
  * between #if and #endif, where prose is allowed, a stray byte is a punctuator and an unterminated
@@ -57,6 +61,10 @@ void lexer_free(struct source *source);
 
 /* Whether the token is spelled so, apart from line continuations in it. */
 bool token_is(const struct token *token, const char *text);
+
+/* ( [ { and ) ] } */
+bool token_opens(const struct token *token);
+bool token_closes(const struct token *token);
 
 /* Orders tokens by length, then by spelling: for tables of names. */
 int token_compare(const struct token *a, const struct token *b);

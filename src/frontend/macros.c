@@ -7,7 +7,6 @@
  */
 #include "macros.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,15 +84,12 @@ weigh_all(const struct table *table, struct spot *spot)
     for (size_t i = 0; i < table->count; i++) {
         struct macro *macro = &table->macros[i];
         if (weigh(table, macro, 0) > MACROS_LIMIT) {
-            *spot = (struct spot){
-                .source = macro->source, .line = macro->name->line, .column = macro->name->column};
-            snprintf(
-                spot->message, sizeof(spot->message),
-                "macro '%.*s' expands to more than %d brackets and operators, or through more than "
-                "%d macros: libtcc would run out of stack",
+            return spot_fail(
+                spot, macro->source, macro->name,
+                "macro '%.*s' expands to more than %d brackets and operators, or through "
+                "more than %d macros: libtcc would run out of stack",
                 (int)(macro->name->length < 100 ? macro->name->length : 100), macro->name->start,
                 MACROS_LIMIT, CHECK_DEPTH);
-            return -1;
         }
     }
     return 0;

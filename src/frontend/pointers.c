@@ -48,9 +48,7 @@ before(const struct reader *reader, const struct token *token)
 static int
 nesting(const struct token *token)
 {
-    static const char *const opening[] = {"(", "[", "{", NULL};
-    static const char *const closing[] = {")", "]", "}", NULL};
-    return is_any(token, opening) - is_any(token, closing);
+    return token_opens(token) - token_closes(token);
 }
 
 /* ---- What names stand for ---- */
@@ -238,11 +236,9 @@ static int
 refuse(const struct source *source, const struct token *token, const char *where, struct spot *spot)
 {
     int length = (int)(token->length > 100 ? 100 : token->length);
-    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
-    snprintf(spot->message, sizeof(spot->message),
-             "a number is expected%s, and '%.*s' is a pointer; an element is %.*s[i]", where,
-             length, token->start, length, token->start);
-    return -1;
+    return spot_fail(spot, source, token,
+                     "a number is expected%s, and '%.*s' is a pointer; an element is %.*s[i]",
+                     where, length, token->start, length, token->start);
 }
 
 /* ---- The places where a number is expected ---- */

@@ -30,11 +30,11 @@
 #include "include.h"
 #include "macros.h"
 #include "pointers.h"
+#include "return_val.h"
 
 #define MAX_DIMENSION_MACRO 4 /* A1 ... A4, as in weave */
 
 #define NAME_LIMIT 250 /* bytes of an argument's name */
-#define NAME_SIZE 300  /* room for such a name with what is derived from it */
 
 /* ---- The set of identifiers in use ---- */
 
@@ -130,19 +130,18 @@ uses(const struct snippet *snippet, const char *name)
            names_slot(snippet->used, name, strlen(name))->start != NULL;
 }
 
-/* Writes the name that argument `index` brings along: "N" and "a" and "" make Na. */
-static void
-derive(const struct snippet *snippet, size_t index, const char *prefix, const char *suffix,
-       char name[NAME_SIZE])
+void
+snippet_derive(const struct snippet *snippet, size_t index, const char *prefix, const char *suffix,
+               char name[SNIPPET_NAME_SIZE])
 {
-    snprintf(name, NAME_SIZE, "%s%s%s", prefix, snippet->names[index], suffix);
+    snprintf(name, SNIPPET_NAME_SIZE, "%s%s%s", prefix, snippet->names[index], suffix);
 }
 
 static bool
 uses_derived(const struct snippet *snippet, size_t index, const char *prefix, const char *suffix)
 {
-    char name[NAME_SIZE];
-    derive(snippet, index, prefix, suffix, name);
+    char name[SNIPPET_NAME_SIZE];
+    snippet_derive(snippet, index, prefix, suffix, name);
     return uses(snippet, name);
 }
 
@@ -209,8 +208,8 @@ static const char *const C_KEYWORDS[] = {
     "_Static_assert", "_Thread_local",
 };
 
-static bool
-is_keyword(const char *name)
+bool
+snippet_is_keyword(const char *name)
 {
     for (size_t i = 0; i < sizeof(C_KEYWORDS) / sizeof(*C_KEYWORDS); i++) {
         if (strcmp(name, C_KEYWORDS[i]) == 0) {
@@ -260,7 +259,7 @@ is_derived(const char *name, const char *owner, const struct argument_type *type
     if (strncmp(name, owner, length) == 0 && strcmp(name + length, "_array") == 0) {
         return true;
     }
-    char upper[NAME_SIZE];
+    char upper[SNIPPET_NAME_SIZE];
     upper_case(owner, upper, sizeof(upper));
     length = strlen(upper);
     return strncmp(name, upper, length) == 0 && name[length] >= '1' &&
@@ -277,7 +276,7 @@ check_name(const struct snippet *snippet, size_t index, char message[300])
                                 : "is too long");
         return -1;
     }
-    if (is_keyword(name)) {
+    if (snippet_is_keyword(name)) {
         snprintf(message, 300, "'%s' is a keyword of C and cannot name an argument", name);
         return -1;
     }
@@ -315,9 +314,9 @@ snippet_check_names(const struct snippet *snippet, char message[300])
 /* ---- A1 ... A4 ---- */
 
 static void
-macro_name(const char *name, int dimensions, char macro[NAME_SIZE])
+macro_name(const char *name, int dimensions, char macro[SNIPPET_NAME_SIZE])
 {
-    upper_case(name, macro, NAME_SIZE - 2);
+    upper_case(name, macro, SNIPPET_NAME_SIZE - 2);
     size_t length = strlen(macro);
     macro[length] = (char)('0' + dimensions);
     macro[length + 1] = '\0';
@@ -326,7 +325,7 @@ macro_name(const char *name, int dimensions, char macro[NAME_SIZE])
 unsigned
 snippet_dimensions(const struct snippet *snippet, size_t index)
 {
-    char name[NAME_SIZE];
+    char name[SNIPPET_NAME_SIZE];
     unsigned mask = 0;
     if (snippet->types[index].kind != ARGUMENT_ARRAY || uses_derived(snippet, index, "D", "")) {
         return 0;
@@ -342,7 +341,7 @@ snippet_dimensions(const struct snippet *snippet, size_t index)
 static int
 same_macro(const struct snippet *snippet, size_t index)
 {
-    char upper[NAME_SIZE], other[NAME_SIZE];
+    char upper[SNIPPET_NAME_SIZE], other[SNIPPET_NAME_SIZE];
     upper_case(snippet->names[index], upper, sizeof(upper));
     for (size_t i = 0; i < snippet->count; i++) {
         upper_case(snippet->names[i], other, sizeof(other));
@@ -364,18 +363,6 @@ find_identifier(const struct tokens *tokens, const char *name)
     return NULL;
 }
 
-static int
-fail_at(struct spot *spot, const struct source *source, const struct token *token,
-        const char *format, ...)
-{
-    *spot = (struct spot){.source = source, .line = token->line, .column = token->column};
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(spot->message, sizeof(spot->message), format, arguments);
-    va_end(arguments);
-    return -1;
-}
-
 static const struct token *
 find_in_sources(const struct snippet *snippet, const char *name, const struct source **source)
 {
@@ -394,12 +381,12 @@ check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
 {
     int other = same_macro(snippet, index);
     for (int i = 1; i <= MAX_DIMENSION_MACRO && other >= 0; i++) {
-        char macro[NAME_SIZE];
+        char macro[SNIPPET_NAME_SIZE];
         macro_name(snippet->names[index], i, macro);
         const struct source *code = NULL;
         const struct token *token = find_in_sources(snippet, macro, &code);
         if (token != NULL) {
-            return fail_at(
+            return spot_fail(
                 spot, code, token,
                 "'%s' is ambiguous: both '%s' and '%s' are arrays; index one of them by hand",
                 macro, snippet->names[index], snippet->names[other]);
@@ -414,7 +401,7 @@ emit_macro(struct buffer *text, const struct snippet *snippet, size_t index, int
 {
     static const char *const parameters[] = {"", "i", "i,j", "i,j,k", "i,j,k,l"};
     const char *name = snippet->names[index];
-    char macro[NAME_SIZE];
+    char macro[SNIPPET_NAME_SIZE];
     macro_name(name, dimensions, macro);
     if (!uses(snippet, macro)) {
         return;
@@ -493,8 +480,8 @@ static void
 emit_derived(struct buffer *text, const struct snippet *snippet, size_t index, const char *type,
              const char *prefix, const char *suffix, const char *member)
 {
-    char name[NAME_SIZE];
-    derive(snippet, index, prefix, suffix, name);
+    char name[SNIPPET_NAME_SIZE];
+    snippet_derive(snippet, index, prefix, suffix, name);
     if (uses(snippet, name)) {
         buffer_printf(text, "%s %s = (%s)tw_args[%zu].%s;\n", type, name, type, index, member);
     }
@@ -551,282 +538,6 @@ emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
     }
 }
 
-/* ---- return_val ---- */
-
-static bool
-opens(const struct token *token)
-{
-    return token_is(token, "(") || token_is(token, "[") || token_is(token, "{");
-}
-
-static bool
-closes(const struct token *token)
-{
-    return token_is(token, ")") || token_is(token, "]") || token_is(token, "}");
-}
-
-/* Returns the token that opens the bracket this one closes, or `first` where there is none. */
-static const struct token *
-find_opening(const struct token *first, const struct token *close)
-{
-    int depth = 0;
-    for (; close > first; close--) {
-        depth += closes(close) - opens(close);
-        if (depth == 0) {
-            break;
-        }
-    }
-    return close;
-}
-
-/* Whether this ':' ends a label, and does not belong to a '?' of its statement. */
-static bool
-ends_label(const struct token *first, const struct token *colon)
-{
-    int open = 1;
-    for (const struct token *token = colon; token > first; token--) {
-        if (closes(token - 1) && !token_is(token - 1, "}")) {
-            token = find_opening(first, token - 1) + 1;
-            continue;
-        }
-        if (token_is(token - 1, ";") || token_is(token - 1, "{") || token_is(token - 1, "}")) {
-            break;
-        }
-        open += token_is(token - 1, ":") - token_is(token - 1, "?");
-    }
-    return open > 0;
-}
-
-/* "if (x)", "for (...)": the ')' of a head, or of a macro that stands for one; not "(void)". */
-static bool
-ends_head(const struct token *first, const struct token *close)
-{
-    const struct token *open = find_opening(first, close);
-    return open > first && open[-1].kind == TOKEN_IDENTIFIER && !token_is(&open[-1], "return") &&
-           !token_is(&open[-1], "sizeof");
-}
-
-/* A macro that is a statement without a ';', as Py_END_ALLOW_THREADS: a name alone, on a line before. */
-static bool
-is_statement_macro(const struct token *token)
-{
-    char name[NAME_SIZE];
-    size_t length = token->length < NAME_SIZE ? token->length : NAME_SIZE - 1;
-    memcpy(name, token->start, length);
-    name[length] = '\0';
-    return token->kind == TOKEN_IDENTIFIER && token[1].first && !is_keyword(name);
-}
-
-/* Whether a statement may begin behind this token (NULL: at the start). */
-static bool
-ends_statement(const struct token *first, const struct token *token)
-{
-    static const char *const ends[] = {";", "{", "}", "else", "do"};
-    for (size_t i = 0; token != NULL && i < sizeof(ends) / sizeof(*ends); i++) {
-        if (token_is(token, ends[i])) {
-            return true;
-        }
-    }
-    return token == NULL || is_statement_macro(token) ||
-           (token_is(token, ")") && ends_head(first, token)) ||
-           (token_is(token, ":") && ends_label(first, token));
-}
-
-/* Returns the ';' that ends the expression behind `from`, or NULL. */
-static const struct token *
-find_semicolon(const struct token *from)
-{
-    int depth = 0;
-    for (; from->kind != TOKEN_END; from++) {
-        depth += opens(from) - closes(from);
-        if (depth < 0) {
-            return NULL;
-        }
-        if (depth == 0 && token_is(from, ";")) {
-            return from;
-        }
-    }
-    return NULL;
-}
-
-/* How the reference of a returned object is held: by somebody else, or by the expression itself. */
-enum ownership { OWNED, BORROWED, MIXED };
-
-/* A singleton, an argument that is an object, py_a or a_array: none of them gives its reference away. */
-static bool
-names_borrowed(const struct snippet *snippet, const struct token *name)
-{
-    static const char *const singletons[] = {"Py_None", "Py_True", "Py_False", "Py_NotImplemented",
-                                             "Py_Ellipsis"};
-    for (size_t i = 0; i < sizeof(singletons) / sizeof(*singletons); i++) {
-        if (token_is(name, singletons[i])) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < snippet->count; i++) {
-        char derived[NAME_SIZE];
-        derive(snippet, i, "py_", "", derived);
-        bool object =
-            snippet->types[i].kind == ARGUMENT_OBJECT && token_is(name, snippet->names[i]);
-        if (object || token_is(name, derived)) {
-            return true;
-        }
-        derive(snippet, i, "", "_array", derived);
-        if (snippet->types[i].kind == ARGUMENT_ARRAY && token_is(name, derived)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const struct token *find_outside(const struct token *from, const struct token *to,
-                                        const char *text);
-
-/* "a", "(a)", "(PyObject *)a", "c ? a : Py_None". */
-static enum ownership
-ownership(const struct snippet *snippet, const struct token *from, const struct token *to)
-{
-    const struct token *question = find_outside(from, to, "?");
-    if (question != NULL) {
-        const struct token *colon = find_outside(question, to, ":");
-        if (colon == NULL) {
-            return OWNED;
-        }
-        enum ownership first = ownership(snippet, question + 1, colon);
-        return first == ownership(snippet, colon + 1, to) ? first : MIXED;
-    }
-    if (to - from >= 4 && token_is(from, "(") && token_is(from + 1, "PyObject") &&
-        token_is(from + 2, "*") && token_is(from + 3, ")")) {
-        return ownership(snippet, from + 4, to);
-    }
-    if (to - from >= 3 && token_is(from, "(") && find_opening(from, to - 1) == from) {
-        return ownership(snippet, from + 1, to - 1);
-    }
-    return to - from == 1 && names_borrowed(snippet, from) ? BORROWED : OWNED;
-}
-
-/* The first token spelled so outside of all brackets, or NULL. */
-static const struct token *
-find_outside(const struct token *from, const struct token *to, const char *text)
-{
-    int depth = 0;
-    for (; from < to; from++) {
-        depth += opens(from) - closes(from);
-        if (depth == 0 && token_is(from, text)) {
-            return from;
-        }
-    }
-    return NULL;
-}
-
-static const char RETURN_VAL_HINT[] =
-    "return_val can only be assigned to, in a statement of its own: return_val = ...;";
-
-/* Why "return_val = expr;" cannot be taken, or NULL. `end`: its ';', or NULL. */
-static const char *
-refuse_return(const struct snippet *snippet, const struct token *name, const struct token *end)
-{
-    if (!token_is(name + 1, "=")) {
-        return RETURN_VAL_HINT;
-    }
-    if (end == NULL) {
-        return "';' expected at the end of return_val = ...";
-    }
-    if (end == name + 2) {
-        return "expression expected before ';'";
-    }
-    for (const struct token *token = name + 2; token < end; token++) {
-        if (token_is(token, "return_val")) {
-            return RETURN_VAL_HINT;
-        }
-    }
-    if (find_outside(name + 2, end, ",") != NULL) {
-        return "return_val takes one expression: put one with a ',' in brackets";
-    }
-    if (ownership(snippet, name + 2, end) == MIXED) {
-        return "one branch is a borrowed object, the other a new reference: write Py_NewRef(...) "
-               "around the borrowed one";
-    }
-    return NULL;
-}
-
-/* Writes "tw_return(expr);" for "return_val = expr;", line by line. Returns its last token, or NULL
- * with the spot. */
-static const struct token *
-emit_return(struct buffer *text, const struct snippet *snippet, const struct token *name,
-            struct spot *spot)
-{
-    const struct token *end = token_is(name + 1, "=") ? find_semicolon(name + 2) : NULL;
-    const char *refusal = refuse_return(snippet, name, end);
-    if (refusal != NULL) {
-        fail_at(spot, &snippet->sources[SNIPPET_CODE], name, "%s", refusal);
-        return NULL;
-    }
-    const struct token *equals = name + 1;
-    const char *behind_name = name->start + name->length;
-    const char *behind_equals = equals->start + equals->length;
-    buffer_append_string(text, ownership(snippet, name + 2, end) == BORROWED
-                                   ? "tw_return_borrowed(tw_call, (tw_object)("
-                                   : "tw_return((");
-    buffer_append(text, behind_name, (size_t)(equals->start - behind_name));
-    buffer_append(text, behind_equals, (size_t)(end->start - behind_equals));
-    buffer_append_string(text, "));");
-    return end;
-}
-
-/* How an #if, #else or #endif changes the depth of conditionals, given its '#'. */
-static int
-conditional_step(const struct token *hash)
-{
-    if (!hash->directive || !token_is(hash, "#") || !hash[1].directive) {
-        return 0;
-    }
-    return (token_is(hash + 1, "if") || token_is(hash + 1, "ifdef") ||
-            token_is(hash + 1, "ifndef")) -
-           token_is(hash + 1, "endif");
-}
-
-/* Copies the snippet, its return_val statements rewritten; lines stay lines. */
-static int
-emit_code(struct buffer *text, const struct snippet *snippet, struct spot *spot)
-{
-    const struct source *code = &snippet->sources[SNIPPET_CODE];
-    const struct token *end = code->tokens.items + code->tokens.count;
-    const struct token *previous = NULL;
-    const char *copied = code->text;
-    char nesting[CHECK_DEPTH + 1];
-    size_t depth = 0;
-    int conditionals = 0; /* what stands in one may be dead, and is then libtcc's to judge */
-    for (const struct token *token = code->tokens.items; token < end; token++) {
-        conditionals += conditional_step(token);
-        if (token_is(token, "return_val")) {
-            bool statement = !token->directive && ends_statement(code->tokens.items, previous) &&
-                             (depth == 0 || nesting[depth - 1] == '{');
-            if (!statement && conditionals > 0) {
-                continue;
-            }
-            if (!statement) {
-                return fail_at(spot, code, token, RETURN_VAL_HINT);
-            }
-            buffer_append(text, copied, (size_t)(token->start - copied));
-            token = emit_return(text, snippet, token, spot);
-            if (token == NULL) {
-                return -1;
-            }
-            copied = token->start + token->length;
-        }
-        else if (!token->directive && opens(token) && depth < CHECK_DEPTH) {
-            nesting[depth++] = token_is(token, "{") ? '{' : '(';
-        }
-        else if (!token->directive && closes(token) && depth > 0) {
-            depth--;
-        }
-        previous = token->directive ? previous : token;
-    }
-    buffer_append(text, copied, (size_t)(code->text + code->length - copied));
-    return 0;
-}
-
 static int
 check_support(const struct snippet *snippet, struct spot *spot)
 {
@@ -836,7 +547,7 @@ check_support(const struct snippet *snippet, struct spot *spot)
             const struct source *source = &snippet->sources[i];
             const struct token *token = find_identifier(&source->tokens, only_in_code[k]);
             if (token != NULL) {
-                return fail_at(
+                return spot_fail(
                     spot, source, token,
                     "'%s' belongs to the snippet's own text; a function in %s returns what it "
                     "has to say",
@@ -922,7 +633,7 @@ declared_names(const struct snippet *snippet)
         for (size_t k = 0; k < tokens->count; k++) {
             const struct token *token = &tokens->items[k];
             if (!token->directive) {
-                depth += opens(token) - closes(token);
+                depth += token_opens(token) - token_closes(token);
                 enum_depth = token_is(token, "{") && opens_enum(tokens, token) ? depth
                              : depth < enum_depth                              ? 0
                                                                                : enum_depth;
@@ -993,7 +704,7 @@ emit_function(struct buffer *text, const struct snippet *snippet, struct spot *s
         emit_argument(text, snippet, i);
     }
     buffer_append_string(text, "{\n#line 1 \"tw:code\"\n");
-    if (emit_code(text, snippet, spot) < 0) {
+    if (return_val_rewrite(snippet, text, spot) < 0) {
         return -1;
     }
     buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n}\n}\n");
@@ -1076,9 +787,9 @@ check_defined(const struct snippet *snippet, struct spot *spot)
             }
             for (size_t n = 0; n < snippet->count; n++) {
                 if (token_is(token, snippet->names[n])) {
-                    return fail_at(spot, source, token,
-                                   "'%s' is an argument, and cannot be a macro too",
-                                   snippet->names[n]);
+                    return spot_fail(spot, source, token,
+                                     "'%s' is an argument, and cannot be a macro too",
+                                     snippet->names[n]);
                 }
             }
         }

@@ -22,6 +22,15 @@ struct snippet {
     bool numpy;         /* NumPy's own headers are included */
 };
 
+/* Room for the longest name an argument may have, with what is derived from it. */
+#define SNIPPET_NAME_SIZE 300
+
+/* Writes the name that argument `index` brings along: "N", a and "" make Na. */
+void snippet_derive(const struct snippet *snippet, size_t index, const char *prefix,
+                    const char *suffix, char name[SNIPPET_NAME_SIZE]);
+
+bool snippet_is_keyword(const char *name);
+
 /* Splits the texts into tokens and checks them; names are not looked at yet. Returns 0, or -1 with the
  * spot. Either way snippet_free is owed. */
 int snippet_scan(struct snippet *snippet, struct spot *spot);
