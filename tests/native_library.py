@@ -32,3 +32,37 @@ def load():
     if library is None:
         pytest.skip("built without -Dtesting=true", allow_module_level=True)
     return ctypes.PyDLL(str(library))
+
+
+class Object(ctypes.Structure):
+    """struct object of loader.h."""
+
+    _fields_ = [("bytes", ctypes.c_char_p), ("size", ctypes.c_size_t)]
+
+
+class Problem(ctypes.Structure):
+    """struct problem of problem.h."""
+
+    _fields_ = [("kind", ctypes.c_int), ("text", ctypes.c_char * 1000)]
+
+
+class Offer(ctypes.Structure):
+    """What the tests' resolver offers: struct offer of native/loader.c."""
+
+    _fields_ = [
+        ("names", ctypes.POINTER(ctypes.c_char_p)),
+        ("addresses", ctypes.POINTER(ctypes.c_void_p)),
+        ("count", ctypes.c_size_t),
+        ("calls", ctypes.c_size_t),
+    ]
+
+
+class Buffer(ctypes.Structure):
+    """struct buffer of buffer.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_char_p),
+        ("size", ctypes.c_size_t),
+        ("capacity", ctypes.c_size_t),
+        ("failed", ctypes.c_bool),
+    ]

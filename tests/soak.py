@@ -13,6 +13,7 @@ os.environ["TINYWEAVE_CACHE"] = "off"
 
 import native_library  # noqa: E402
 import numpy as np  # noqa: E402
+from native_library import Object, Offer, Problem  # noqa: E402
 
 import tinyweave as tw  # noqa: E402
 
@@ -84,23 +85,6 @@ def soak_cycles(count):
 
 
 # ---- Live kernels: inline keeps 1,024 alive, so the loader is asked itself ----
-
-
-class Object(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_char_p), ("size", ctypes.c_size_t)]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [("kind", ctypes.c_int), ("text", ctypes.c_char * 1000)]
-
-
-class Offer(ctypes.Structure):
-    _fields_ = [
-        ("names", ctypes.POINTER(ctypes.c_char_p)),
-        ("addresses", ctypes.POINTER(ctypes.c_void_p)),
-        ("count", ctypes.c_size_t),
-        ("calls", ctypes.c_size_t),
-    ]
 
 
 def an_object():

