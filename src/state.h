@@ -29,8 +29,7 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
-    NAME(verbose)                                                                                  \
-    NAME(debug)
+    NAME(verbose)
 
 struct state {
     PyObject *compile_error;  /* tw.CompileError */

@@ -1,6 +1,7 @@
 """Unusual callers: strings with ideas of their own, macros that reach far, files that change."""
 
 import os
+import sys
 import threading
 
 import native_library
@@ -176,3 +177,111 @@ def test_verbose_says_where_a_kernel_came_from(capfd):
     for told in ("compiled", "found in memory"):
         tw.inline(code, verbose=1)
         assert told in capfd.readouterr().err
+
+
+BORROWED = [
+    "return_val = n > 2 ? n > 3 ? lst : o : Py_None;",
+    "return_val = n > 9 ? o : n > 8 ? lst : o;",
+    "return_val = (struct _object *)lst;",
+    "return_val = (PyObject *const)lst;",
+    "return_val = (PyObject *)(void *)lst;",
+    "return_val = (n, lst);",
+    "#define L lst\nreturn_val = L;",
+    "PyObject *q; return_val = q = lst;",
+    "return_val = n ? lst : NULL;",
+]
+
+
+@pytest.mark.parametrize("code", BORROWED)
+def test_borrowed_however_it_is_spelt(code):
+    lst, o = [1], object()
+    before = sys.getrefcount(lst), sys.getrefcount(o)
+    for i in range(60):
+        n = (3, 4, 10)[i % 3]
+        assert tw.inline(code, ["lst", "o", "n"], {"lst": lst, "o": o, "n": n}) in (lst, o, None)
+    assert (sys.getrefcount(lst), sys.getrefcount(o)) == before
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return_val = lst == o;",
+        "return_val = (long)lst != 0;",
+        "return_val = sizeof lst;",
+        "return_val = !lst;",
+    ],
+)
+def test_numbers_made_of_objects_stay_numbers(code):
+    assert tw.inline(code, ["lst", "o"], {"lst": [], "o": {}}) in (0, 1, 8)
+
+
+LEGAL = [
+    "{ double x = 3; double t = x; y[1] = -x; y[2] = sqrt(x); }",
+    "for (int x = 0; x < 3; x++) y[x] = x;",
+    "double Sx = 0, Sy = 0; for (int i = 0; i < 3; i++) { Sx += x[i]; Sy += y[i]; } return_val = -Sx + Sy;",
+    "double Sx; Sx = 2; double mean = Sx; return_val = sqrt(Sx) + mean;",
+    "int Nx = 4; double t = Nx; return_val = t;",
+    "for (double *u = x; u < x + 2; u++) *u = 1; for (int u = 0; u < 3; u++) { double w = u; x[u] = w; }",
+    "for (int i = 0; i < 3; i++) x[i] = i; { double *i = x; i[0] = 5; }",
+    "{ double *u = x; x[0] = *u; } { long u = 3; double w = u; x[1] = w; }",
+    'char *t = "a"; { short t = 1; double r = t; x[0] = r; } x[1] = t[0];',
+    "double q = 2; { void *q; q = x; return_val = q == x; }",
+    "double *p = x + 2; double t = p-- - x; return_val = t;",
+    "double *p = x; double *end = p + 3; double s = 0; while (p < end) s += *p++; return_val = s;",
+    "double *rows[2] = {x, y}; rows[1][0] = rows[0][1]; return_val = rows[1] - y;",
+]
+SUPPORT = [
+    "static double f(double *a) { return a[0]; } static double g(int a) { return sqrt(a); }",
+    "static double f(const double *a) { return a[0]; } static double g(long a) { double r = a; return r; }",
+    "struct q { double *a; int n; }; static double g(int a) { double r = a; return r; }",
+    "struct q { char *name; int n; }; static double g(int name) { double r = name; return r; }",
+    "typedef struct { double v; } V; static double g(double p) { V v = {p}; V *q; q = &v; return q->v; }",
+    "static int by_value(const void *a, const void *b) { double p = *(double *)a, q = *(double *)b;\n"
+    "return (p > q) - (p < q); } static double g(double v) { double t[2] = {v, 1};\n"
+    "qsort(t, 2, sizeof *t, by_value); return t[1]; }",
+]
+
+
+@pytest.mark.parametrize("code", LEGAL)
+def test_names_used_twice(code):
+    tw.inline(code, ["x", "y"], {"x": np.arange(3.0), "y": np.arange(3.0)})
+
+
+@pytest.mark.parametrize("support", SUPPORT)
+def test_names_of_several_functions(support):
+    assert tw.inline("return_val = g(4);", support_code=support) in (2, 4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"support_code": "static int X1(int a) { return a * 200; }"},
+        {"support_code": "#define X1(a) ((a) * 200)"},
+        {"define_macros": {"X1(a)": "((a) * 200)"}},
+    ],
+)
+def test_what_an_argument_brings_is_not_declared_twice(options):
+    with pytest.raises(tw.CompileError, match="brings along"):
+        tw.inline("return_val = X1(1);", ["x"], {"x": np.arange(3.0)}, **options)
+
+
+def test_names_of_ours():
+    with pytest.raises(tw.CompileError, match="tw_"):
+        tw.inline("return_val = 1;", define_macros={"tw_element_0": "int"})
+
+
+def test_a_long_table_is_read_once():
+    entries = ",".join("AB"[i % 2] for i in range(30_000))
+    support = f"enum {{ A = 1, B }}; static int table[] = {{{entries}}};"
+    assert tw.inline("return_val = table[29999];", support_code=support) == 2
+
+
+def test_an_error_of_a_path_is_its_own():
+    class Path:
+        def __fspath__(self):
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        tw.inline("return_val = 1;", include_dirs=[Path()])
+    with pytest.raises(ValueError, match="empty"):
+        tw.inline("return_val = 1;", include_dirs=[""])

@@ -44,6 +44,9 @@ static PyObject *
 canonical_item(PyObject *item, const char *function, const char *option)
 {
     PyObject *path = PyOS_FSPath(item);
+    if (path == NULL && !PyErr_ExceptionMatches(PyExc_TypeError)) {
+        return NULL; /* __fspath__'s own */
+    }
     if (path == NULL || !PyUnicode_Check(path)) {
         PyErr_Clear();
         Py_XDECREF(path);
@@ -89,6 +92,10 @@ static PyObject *
 canonical_folder(PyObject *item, const char *function, const char *option)
 {
     PyObject *path = canonical_item(item, function, option);
+    if (path != NULL && PyUnicode_GET_LENGTH(path) == 0) {
+        PyErr_Format(PyExc_ValueError, "%s(): '%s' has an empty path", function, option);
+        Py_CLEAR(path);
+    }
     if (path == NULL || (PyUnicode_GET_LENGTH(path) > 0 && PyUnicode_READ_CHAR(path, 0) == '/')) {
         return path;
     }

@@ -30,11 +30,16 @@ compare_macros(const void *a, const void *b)
     return token_compare(first->name, second->name);
 }
 
+/* The first macro of that name, or NULL; others, of other #if branches, stand behind it. */
 static struct macro *
 find_macro(const struct table *table, const struct token *name)
 {
     struct macro key = {.name = name};
-    return bsearch(&key, table->macros, table->count, sizeof(key), compare_macros);
+    struct macro *macro = bsearch(&key, table->macros, table->count, sizeof(key), compare_macros);
+    while (macro != NULL && macro > table->macros && token_compare(macro[-1].name, name) == 0) {
+        macro--;
+    }
+    return macro;
 }
 
 /* Appends the macros of a source, unsorted. Returns 0, or -1: no memory. */
@@ -57,6 +62,22 @@ read_macros(struct table *table, const struct source *source)
     return 0;
 }
 
+static long weigh(const struct table *table, struct macro *macro, int depth);
+
+/* The heaviest of the macros of that name. */
+static long
+weigh_name(const struct table *table, struct macro *macro, int depth)
+{
+    const struct macro *end = table->macros + table->count;
+    long heaviest = 0;
+    for (const struct token *name = macro->name;
+         macro < end && token_compare(macro->name, name) == 0; macro++) {
+        long weight = weigh(table, macro, depth);
+        heaviest = weight > heaviest ? weight : heaviest;
+    }
+    return heaviest;
+}
+
 static long
 weigh(const struct table *table, struct macro *macro, int depth)
 {
@@ -67,7 +88,8 @@ weigh(const struct table *table, struct macro *macro, int depth)
     macro->visited = true;
     for (const struct token *token = macro->name + 1; token->directive && !token->first; token++) {
         struct macro *inner = token->kind == TOKEN_IDENTIFIER ? find_macro(table, token) : NULL;
-        weight += inner != NULL ? weigh(table, inner, depth + 1) : token->kind == TOKEN_PUNCTUATOR;
+        weight +=
+            inner != NULL ? weigh_name(table, inner, depth + 1) : token->kind == TOKEN_PUNCTUATOR;
         if (weight > MACROS_LIMIT) {
             weight = MACROS_LIMIT + 1;
             break;

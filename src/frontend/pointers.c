@@ -64,28 +64,46 @@ compare_declarations(const void *a, const void *b)
     return token_compare(first->name, second->name);
 }
 
-/* "double d", "double c, d", "double *p": what this mention declares, or NAME_OTHER. */
+/* Words that may stand before a name without declaring it. */
+static const char *const NO_TYPES[] = {"return", "else", "case", "goto", "sizeof", "do", NULL};
+
+/* Whether an identifier begins a declaration: "x" of "x *p" after a ';', not of "y = x * p". */
+static bool
+begins_statement(const struct reader *reader, const struct token *type)
+{
+    static const char *const starts[] = {";", "{", "}", "(", ",", "*", NULL};
+    const struct token *token = before(reader, type);
+    return token == NULL || token->kind == TOKEN_IDENTIFIER || token->first ||
+           is_any(token, starts);
+}
+
+/* What this mention of a name declares: "double d" a number, "double *p" a pointer to numbers; NAME_UNSURE
+ * for any other type ("int d", "size_t d", "V *d", "} d", and ", d" outside of brackets); NAME_OTHER when
+ * it declares nothing. */
 static enum name_sort
-declared_here(const struct reader *reader, const struct token *name)
+declared_here(const struct reader *reader, const struct token *name, bool in_brackets)
 {
     const struct token *token = before(reader, name);
-    bool pointer = token != NULL && token_is(token, "*");
-    token = pointer ? before(reader, token) : token;
-    int depth = 0;
-    bool list = token != NULL && token_is(token, ",");
-    while (list && token != NULL && depth >= 0 && !token_is(token, ";") &&
-           !is_any(token, NUMBERS)) {
-        depth -= nesting(token); /* back over "c = f(1)," */
-        token = before(reader, token);
+    int stars = 0;
+    for (; token != NULL && token_is(token, "*"); token = before(reader, token)) {
+        stars++;
     }
-    if (token == NULL || depth != 0 || !is_any(token, NUMBERS)) {
+    if (token == NULL || is_any(token, NO_TYPES)) {
         return NAME_OTHER;
     }
-    const struct token *previous = before(reader, token);
-    if (list && previous != NULL && (token_is(previous, "(") || token_is(previous, ","))) {
-        return NAME_OTHER; /* a list of parameters */
+    if (token->kind != TOKEN_IDENTIFIER) {
+        bool follows = token_is(token, "}") || (token_is(token, ",") && !in_brackets);
+        return follows ? NAME_UNSURE : NAME_OTHER;
     }
-    return pointer ? NAME_NUMBERS : is_any(token, FLOATING) ? NAME_FLOATING : NAME_OTHER;
+    if (stars > 0 && !begins_statement(reader, token)) {
+        return NAME_OTHER;
+    }
+    bool array = token_is(name + 1, "[") || token_is(name + 1, "(");
+    if (array || stars > 1) {
+        return NAME_UNSURE;
+    }
+    return stars == 0 ? (is_any(token, FLOATING) ? NAME_FLOATING : NAME_UNSURE)
+                      : (is_any(token, NUMBERS) ? NAME_NUMBERS : NAME_UNSURE);
 }
 
 /* Collects what the source declares. Returns 0, or -1: no memory. */
@@ -97,13 +115,15 @@ read_declarations(struct reader *reader)
     if (reader->declarations == NULL) {
         return -1;
     }
+    int brackets = 0; /* round and square ones; a brace inside of them starts anew */
     for (size_t i = 0; i < count; i++) {
         const struct token *token = &reader->tokens->items[i];
-        if (token->kind != TOKEN_IDENTIFIER || token_is(token + 1, "[") ||
-            token_is(token + 1, "(")) {
+        bool brace = token_is(token, "{") || token_is(token, "}");
+        brackets = brace || token_is(token, ";") ? 0 : brackets + nesting(token);
+        if (token->kind != TOKEN_IDENTIFIER || token->directive) {
             continue;
         }
-        enum name_sort sort = declared_here(reader, token);
+        enum name_sort sort = declared_here(reader, token, brackets > 0);
         if (sort != NAME_OTHER) {
             reader->declarations[reader->declaration_count++] = (struct declaration){token, sort};
         }
@@ -130,7 +150,7 @@ first_declaration(const struct reader *reader, const struct token *name)
     return low;
 }
 
-/* What the source declares a name as; NAME_OTHER when it says nothing, or two things. */
+/* What the source declares a name as; NAME_OTHER when it says nothing, NAME_UNSURE when two things. */
 static enum name_sort
 declared(const struct reader *reader, const struct token *name)
 {
@@ -141,7 +161,7 @@ declared(const struct reader *reader, const struct token *name)
             break;
         }
         if (sort != NAME_OTHER && sort != declaration->sort) {
-            return NAME_OTHER;
+            return NAME_UNSURE;
         }
         sort = declaration->sort;
     }
@@ -154,8 +174,12 @@ sort_of(const struct reader *reader, const struct token *name)
     if (name->kind != TOKEN_IDENTIFIER) {
         return NAME_OTHER;
     }
-    enum name_sort sort = reader->sort(reader->context, name);
-    return sort != NAME_OTHER ? sort : declared(reader, name);
+    enum name_sort argument = reader->sort(reader->context, name);
+    enum name_sort own = declared(reader, name); /* which may hide an argument */
+    if (own == NAME_OTHER) {
+        return argument;
+    }
+    return argument == NAME_OTHER || argument == own ? own : NAME_UNSURE;
 }
 
 static bool
@@ -236,6 +260,10 @@ static int
 refuse(const struct source *source, const struct token *token, const char *where, struct spot *spot)
 {
     int length = (int)(token->length > 100 ? 100 : token->length);
+    if (token->kind != TOKEN_IDENTIFIER) {
+        return spot_fail(spot, source, token, "a number is expected%s, and a pointer is given",
+                         where);
+    }
     return spot_fail(spot, source, token,
                      "a number is expected%s, and '%.*s' is a pointer; an element is %.*s[i]",
                      where, length, token->start, length, token->start);
@@ -314,8 +342,8 @@ is_negated(const struct reader *reader, const struct token *name)
     }
     const struct token *left = before(reader, minus);
     bool operand = left != NULL && !token_is(left, "return") &&
-                   (left->kind == TOKEN_IDENTIFIER || left->kind == TOKEN_NUMBER ||
-                    token_is(left, ")") || token_is(left, "]"));
+                   (left->kind != TOKEN_PUNCTUATOR || token_is(left, ")") || token_is(left, "]") ||
+                    token_is(left, "++") || token_is(left, "--"));
     return !operand;
 }
 

@@ -7,7 +7,13 @@
 #include "lexer.h"
 
 /* What a name stands for, as far as this check cares. */
-enum name_sort { NAME_OTHER, NAME_POINTER, NAME_NUMBERS /* pointer to numbers */, NAME_FLOATING };
+enum name_sort {
+    NAME_OTHER,
+    NAME_POINTER,
+    NAME_NUMBERS, /* pointer to numbers */
+    NAME_FLOATING,
+    NAME_UNSURE, /* declared twice, or as something else: nothing is said of it */
+};
 typedef enum name_sort name_sorter(const void *context, const struct token *name);
 
 /* libtcc turns a pointer into a double without a word where gcc refuses: sqrt(x), double d = x, x[0] = x,

@@ -90,8 +90,27 @@ find_semicolon(const struct token *from)
     return NULL;
 }
 
-/* How the reference of a returned object is held: by somebody else, or by the expression itself. */
-enum ownership { OWNED, BORROWED, MIXED };
+/* How the reference of a returned object is held: by the expression itself, by somebody else, by nobody
+ * (NULL); or differently by the branches of a choice. */
+enum ownership { OWNED, BORROWED, NOBODY, MIXED };
+
+/* "#define L lst": the one token a macro stands for, or NULL. */
+static const struct token *
+macro_token(const struct snippet *snippet, const struct token *name)
+{
+    for (int i = SNIPPET_MACROS; i < SNIPPET_SOURCES; i++) {
+        const struct tokens *tokens = &snippet->sources[i].tokens;
+        for (size_t k = 1; k + 1 < tokens->count; k++) {
+            const struct token *token = &tokens->items[k];
+            if (token->directive && token_is(token - 1, "define") &&
+                token_compare(token, name) == 0 && token[1].directive && !token[1].first &&
+                (token[2].first || !token[2].directive)) {
+                return token + 1;
+            }
+        }
+    }
+    return NULL;
+}
 
 /* A singleton, an argument that is an object, py_a or a_array: none of them gives its reference away. */
 static bool
@@ -120,30 +139,19 @@ names_borrowed(const struct snippet *snippet, const struct token *name)
     return false;
 }
 
-static const struct token *find_outside(const struct token *from, const struct token *to,
-                                        const char *text);
-
-/* "a", "(a)", "(PyObject *)a", "c ? a : Py_None". */
-static enum ownership
-ownership(const struct snippet *snippet, const struct token *from, const struct token *to)
+/* The ':' of this '?', or NULL. */
+static const struct token *
+find_colon(const struct token *question, const struct token *to)
 {
-    const struct token *question = find_outside(from, to, "?");
-    if (question != NULL) {
-        const struct token *colon = find_outside(question, to, ":");
-        if (colon == NULL) {
-            return OWNED;
+    int depth = 0, open = 0;
+    for (const struct token *token = question; token < to; token++) {
+        depth += token_opens(token) - token_closes(token);
+        open += depth == 0 ? token_is(token, "?") - token_is(token, ":") : 0;
+        if (depth == 0 && open == 0) {
+            return token;
         }
-        enum ownership first = ownership(snippet, question + 1, colon);
-        return first == ownership(snippet, colon + 1, to) ? first : MIXED;
     }
-    if (to - from >= 4 && token_is(from, "(") && token_is(from + 1, "PyObject") &&
-        token_is(from + 2, "*") && token_is(from + 3, ")")) {
-        return ownership(snippet, from + 4, to);
-    }
-    if (to - from >= 3 && token_is(from, "(") && find_opening(from, to - 1) == from) {
-        return ownership(snippet, from + 1, to - 1);
-    }
-    return to - from == 1 && names_borrowed(snippet, from) ? BORROWED : OWNED;
+    return NULL;
 }
 
 /* The first token spelled so outside of all brackets, or NULL. */
@@ -158,6 +166,62 @@ find_outside(const struct token *from, const struct token *to, const char *text)
         }
     }
     return NULL;
+}
+
+/* Whether what stands in front of the last name changes nothing of it: brackets, casts to object pointers,
+ * "n," and "p =". */
+static bool
+leaves_alone(const struct token *from, const struct token *last)
+{
+    static const char *const words[] = {
+        "PyObject", "PyArrayObject", "struct", "_object", "void", "const", "(", ")", "*", ",", "="};
+    for (; from < last; from++) {
+        bool known = token_is(from + 1, ",") || token_is(from + 1, "=");
+        for (size_t i = 0; i < sizeof(words) / sizeof(*words) && !known; i++) {
+            known = token_is(from, words[i]);
+        }
+        if (!known) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "a", "(a)", "(PyObject *)a", "(n, a)", "p = a" end in the object itself. */
+static enum ownership
+ownership_of_last(const struct snippet *snippet, const struct token *from, const struct token *to)
+{
+    while (to > from && token_is(to - 1, ")")) {
+        to--;
+    }
+    if (to == from || !leaves_alone(from, to - 1)) {
+        return OWNED;
+    }
+    const struct token *last = to - 1;
+    if (token_is(last, "NULL") || token_is(last, "0")) {
+        return NOBODY;
+    }
+    const struct token *body = last->kind == TOKEN_IDENTIFIER ? macro_token(snippet, last) : NULL;
+    bool borrowed =
+        last->kind == TOKEN_IDENTIFIER &&
+        (names_borrowed(snippet, last) || (body != NULL && names_borrowed(snippet, body)));
+    return borrowed ? BORROWED : OWNED;
+}
+
+static enum ownership
+ownership(const struct snippet *snippet, const struct token *from, const struct token *to)
+{
+    if (to - from >= 3 && token_is(from, "(") && find_opening(from, to - 1) == from) {
+        return ownership(snippet, from + 1, to - 1);
+    }
+    const struct token *question = find_outside(from, to, "?");
+    const struct token *colon = question == NULL ? NULL : find_colon(question, to);
+    if (colon == NULL) {
+        return ownership_of_last(snippet, from, to);
+    }
+    enum ownership first = ownership(snippet, question + 1, colon);
+    enum ownership second = ownership(snippet, colon + 1, to);
+    return first == NOBODY ? second : second == NOBODY || first == second ? first : MIXED;
 }
 
 static const char RETURN_VAL_HINT[] =
@@ -242,7 +306,10 @@ return_val_rewrite(const struct snippet *snippet, struct buffer *text, struct sp
         if (token_is(token, "return_val")) {
             bool statement = !token->directive && ends_statement(code->tokens.items, previous) &&
                              (depth == 0 || nesting[depth - 1] == '{');
-            if (!statement && conditionals > 0) {
+            const struct token *semicolon =
+                token_is(token + 1, "=") ? find_semicolon(token + 2) : NULL;
+            bool usable = statement && refuse_return(snippet, token, semicolon) == NULL;
+            if (!usable && conditionals > 0) {
                 continue;
             }
             if (!statement) {

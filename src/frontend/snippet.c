@@ -785,6 +785,10 @@ check_defined(const struct snippet *snippet, struct spot *spot)
             if (!token->directive || !token_is(token - 1, "define")) {
                 continue;
             }
+            if (token->length > 3 && memcmp(token->start, "tw_", 3) == 0) {
+                return spot_fail(spot, source, token,
+                                 "names that start with tw_ are tinyweave's own");
+            }
             for (size_t n = 0; n < snippet->count; n++) {
                 if (token_is(token, snippet->names[n])) {
                     return spot_fail(spot, source, token,
@@ -814,6 +818,34 @@ check_uses(const struct snippet *snippet, struct spot *spot)
     return check_defined(snippet, spot) < 0 ? -1 : check_support(snippet, spot);
 }
 
+/* Na, A1 ... that the snippet uses and the user's own text in front of it declares as well: one of
+ * both would hide the other. */
+static int
+check_derived(const struct snippet *snippet, const struct names *declared, struct spot *spot)
+{
+    for (size_t k = 0; k < declared->capacity; k++) {
+        char name[SNIPPET_NAME_SIZE];
+        const struct name *slot = &declared->slots[k];
+        if (slot->start == NULL || slot->length >= sizeof(name)) {
+            continue;
+        }
+        memcpy(name, slot->start, slot->length);
+        name[slot->length] = '\0';
+        const struct source *source = &snippet->sources[SNIPPET_CODE];
+        const struct token *token = find_identifier(&source->tokens, name);
+        for (size_t i = 0; token != NULL && i < snippet->count; i++) {
+            if (is_derived(name, snippet->names[i], &snippet->types[i])) {
+                return spot_fail(
+                    spot, source, token,
+                    "'%s' is what argument '%s' brings along, and declared in front of "
+                    "the snippet as well: give that another name",
+                    name, snippet->names[i]);
+            }
+        }
+    }
+    return 0;
+}
+
 static int
 build_unit(struct snippet *snippet, struct unit *unit, const struct includes *includes,
            struct spot *spot)
@@ -826,6 +858,11 @@ build_unit(struct snippet *snippet, struct unit *unit, const struct includes *in
     if (declared == NULL) {
         prelude_end(&prelude);
         return out_of_memory(spot);
+    }
+    if (check_derived(snippet, declared, spot) < 0) {
+        names_free(declared);
+        prelude_end(&prelude);
+        return -1;
     }
     prelude.real_python = includes->python;
     snippet->numpy = includes->numpy;
