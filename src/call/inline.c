@@ -596,19 +596,6 @@ add_site(const struct request *request, PyObject *names, PyObject *options)
     return site;
 }
 
-/* Takes a variant of the same types out of the site: force= made a new one. */
-static void
-replace_variant(struct state *state, struct site *site, const struct variant *variant)
-{
-    size_t size = (size_t)PyTuple_GET_SIZE(site->names) * sizeof(*variant->types);
-    for (struct variant *old = site->variants; old != NULL; old = old->next) {
-        if (old != variant && memcmp(old->types, variant->types, size) == 0) {
-            remove_variant(state, old);
-            return;
-        }
-    }
-}
-
 static struct variant *
 new_variant(const struct values *values, const struct snippet *snippet)
 {
@@ -641,6 +628,7 @@ add_variant(const struct request *request, PyObject *names, PyObject *options,
         free(variant);
         return NULL;
     }
+    struct variant *old = find_variant(site, variant->types); /* force= makes a new one */
     variant->site = site;
     variant->kernel = kernel;
     variant->next = site->variants;
@@ -648,7 +636,9 @@ add_variant(const struct request *request, PyObject *names, PyObject *options,
     variant->kernel_next = kernel->variants;
     kernel->variants = variant;
     kernel->forget = forget_variants;
-    replace_variant(request->state, site, variant);
+    if (old != NULL) {
+        remove_variant(request->state, old);
+    }
     trim_sites(request->state, sites_of(request->state, request->code));
     return variant;
 }

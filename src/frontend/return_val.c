@@ -255,18 +255,11 @@ refuse_return(const struct snippet *snippet, const struct token *name, const str
     return NULL;
 }
 
-/* Writes "tw_return(expr);" for "return_val = expr;", line by line. Returns its last token, or NULL
- * with the spot. */
-static const struct token *
+/* Writes "tw_return(expr);" for "return_val = expr;", line by line; `end` is its ';'. */
+static void
 emit_return(struct buffer *text, const struct snippet *snippet, const struct token *name,
-            struct spot *spot)
+            const struct token *end)
 {
-    const struct token *end = token_is(name + 1, "=") ? find_semicolon(name + 2) : NULL;
-    const char *refusal = refuse_return(snippet, name, end);
-    if (refusal != NULL) {
-        spot_fail(spot, &snippet->sources[SNIPPET_CODE], name, "%s", refusal);
-        return NULL;
-    }
     const struct token *equals = name + 1;
     const char *behind_name = name->start + name->length;
     const char *behind_equals = equals->start + equals->length;
@@ -276,7 +269,6 @@ emit_return(struct buffer *text, const struct snippet *snippet, const struct tok
     buffer_append(text, behind_name, (size_t)(equals->start - behind_name));
     buffer_append(text, behind_equals, (size_t)(end->start - behind_equals));
     buffer_append_string(text, "));");
-    return end;
 }
 
 /* How an #if, #else or #endif changes the depth of conditionals, given its '#'. */
@@ -308,18 +300,17 @@ return_val_rewrite(const struct snippet *snippet, struct buffer *text, struct sp
                              (depth == 0 || nesting[depth - 1] == '{');
             const struct token *semicolon =
                 token_is(token + 1, "=") ? find_semicolon(token + 2) : NULL;
-            bool usable = statement && refuse_return(snippet, token, semicolon) == NULL;
-            if (!usable && conditionals > 0) {
+            const char *refusal =
+                statement ? refuse_return(snippet, token, semicolon) : RETURN_VAL_HINT;
+            if (refusal != NULL && conditionals > 0) {
                 continue;
             }
-            if (!statement) {
-                return spot_fail(spot, code, token, RETURN_VAL_HINT);
+            if (refusal != NULL) {
+                return spot_fail(spot, code, token, "%s", refusal);
             }
             buffer_append(text, copied, (size_t)(token->start - copied));
-            token = emit_return(text, snippet, token, spot);
-            if (token == NULL) {
-                return -1;
-            }
+            emit_return(text, snippet, token, semicolon);
+            token = semicolon;
             copied = token->start + token->length;
         }
         else if (!token->directive && token_opens(token) && depth < CHECK_DEPTH) {

@@ -571,7 +571,7 @@ emit_source(struct buffer *text, const struct source *source)
 }
 
 /* Names that the user's own headers use are declared too: they may count on the prelude. */
-static int
+static void
 use_header_names(struct prelude *prelude, const struct buffer *contents, struct buffer *text)
 {
     const char *end = contents->data + contents->size;
@@ -587,7 +587,6 @@ use_header_names(struct prelude *prelude, const struct buffer *contents, struct 
             at++;
         }
     }
-    return 0;
 }
 
 /* Whether a name in the user's own text at file scope is being declared there: "static double round(",
