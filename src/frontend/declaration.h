@@ -1,0 +1,174 @@
+/* declaration.h: the declarations of a translation unit: C99's declarators in full.
+ *
+ * What is kept is what an interface is made of: functions, with their parameters' types as written, and
+ * the comment above each. Bodies and initialisers are skipped.
+ */
+#ifndef TINYWEAVE_DECLARATION_H
+#define TINYWEAVE_DECLARATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lexer.h"
+#include "preprocess.h"
+
+/* ---- Types ---- */
+
+/* Every arithmetic type of C: its name here, how C writes it. */
+#define BASIC_TYPES(BASIC)                                                                         \
+    BASIC(BOOL, "_Bool")                                                                           \
+    BASIC(CHAR, "char")                                                                            \
+    BASIC(SCHAR, "signed char")                                                                    \
+    BASIC(UCHAR, "unsigned char")                                                                  \
+    BASIC(SHORT, "short")                                                                          \
+    BASIC(USHORT, "unsigned short")                                                                \
+    BASIC(INT, "int")                                                                              \
+    BASIC(UINT, "unsigned int")                                                                    \
+    BASIC(LONG, "long")                                                                            \
+    BASIC(ULONG, "unsigned long")                                                                  \
+    BASIC(LONGLONG, "long long")                                                                   \
+    BASIC(ULONGLONG, "unsigned long long")                                                         \
+    BASIC(FLOAT, "float")                                                                          \
+    BASIC(DOUBLE, "double")                                                                        \
+    BASIC(LONGDOUBLE, "long double")                                                               \
+    BASIC(COMPLEXF, "tw_complexf")                                                                 \
+    BASIC(COMPLEX, "tw_complex")
+
+enum basic_type {
+#define BASIC(name, spelling) BASIC_##name,
+    BASIC_TYPES(BASIC)
+#undef BASIC
+};
+
+enum type_kind {
+    TYPE_VOID,
+    TYPE_BASIC,
+    TYPE_POINTER,  /* to `target` */
+    TYPE_ARRAY,    /* of `target`s */
+    TYPE_FUNCTION, /* that returns `target` */
+    TYPE_STRUCT,   /* named by `name`, or without a tag */
+    TYPE_UNION,
+    TYPE_ENUM,
+    TYPE_NAMED, /* by an identifier nothing in the unit or the prelude declares: T, a system header's */
+};
+
+enum qualifier { QUALIFIER_CONST = 1, QUALIFIER_VOLATILE = 2, QUALIFIER_RESTRICT = 4, QUALIFIER_ATOMIC = 8 };
+
+/* typedefs are resolved: their names do not show. */
+struct type {
+    enum type_kind kind;
+    unsigned qualifiers;      /* of the type itself; of an array in a parameter, what stands in its [ ] */
+    enum basic_type basic;    /* TYPE_BASIC */
+    const struct type *target;
+    const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
+    const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
+                          there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
+    /* TYPE_ARRAY */
+    const struct expression *extent; /* NULL: [ ]; [*] is an extent of kind EXPRESSION_STAR */
+    bool is_static;                  /* [static n] */
+    /* TYPE_FUNCTION */
+    const struct parameter *parameters;
+    size_t parameter_count;
+    bool variadic;
+    bool no_prototype; /* () */
+};
+
+enum parameter_word { WORD_NONE, WORD_OUT, WORD_INOUT };
+
+struct parameter {
+    const struct token *name;  /* NULL: none */
+    const struct token *first; /* of its specifiers */
+    const struct token *last;
+    const struct type *type; /* as written: an array is not turned into a pointer here */
+    enum parameter_word word;
+    const struct token *word_token; /* the `out` or `inout` itself, which is no C; NULL: none */
+};
+
+/* ---- Integer constant and dimension expressions ---- */
+
+/* An operator is named by what it does; `-a` is EXPRESSION_NEGATE. Enumerators are replaced by their
+ * values. sizeof, casts, calls, strings and floating numbers are EXPRESSION_OTHER. */
+enum expression_kind {
+    EXPRESSION_CONSTANT, /* value */
+    EXPRESSION_NAME,     /* name */
+    EXPRESSION_STAR,
+    EXPRESSION_OTHER,
+    EXPRESSION_NEGATE, /* one operand: operands[0] */
+    EXPRESSION_INVERT, /* ~ */
+    EXPRESSION_NOT,
+    EXPRESSION_MULTIPLY, /* two */
+    EXPRESSION_DIVIDE,
+    EXPRESSION_REMAINDER,
+    EXPRESSION_ADD,
+    EXPRESSION_SUBTRACT,
+    EXPRESSION_SHIFT_LEFT,
+    EXPRESSION_SHIFT_RIGHT,
+    EXPRESSION_LESS,
+    EXPRESSION_GREATER,
+    EXPRESSION_LESS_EQUAL,
+    EXPRESSION_GREATER_EQUAL,
+    EXPRESSION_EQUAL,
+    EXPRESSION_NOT_EQUAL,
+    EXPRESSION_AND, /* & */
+    EXPRESSION_XOR,
+    EXPRESSION_OR,
+    EXPRESSION_BOTH,   /* && */
+    EXPRESSION_EITHER, /* || */
+    EXPRESSION_CHOOSE, /* a ? b : c: three */
+};
+
+struct expression {
+    enum expression_kind kind;
+    long long value;
+    const struct token *name;
+    const struct token *first, *last; /* its tokens */
+    const struct expression *operands[3];
+};
+
+/* Computes an expression without names as C does in long long. Returns 0; or -1 for a name, a *, a division
+ * by zero, an overflow, a shift out of range or EXPRESSION_OTHER. */
+int expression_constant(const struct expression *expression, long long *value);
+
+/* ---- Declarations ---- */
+
+enum storage { STORAGE_NONE, STORAGE_EXTERN, STORAGE_STATIC, STORAGE_TYPEDEF };
+
+/* One declarator at file scope: `int a, f(void);` are two. typedefs are in the list too; tags and
+ * enumerators alone are not. */
+struct declaration {
+    enum storage storage;
+    bool is_inline;
+    bool is_definition; /* of a function: it has a body */
+    const struct token *name;
+    const struct type *type;
+    const struct token *first; /* of its specifiers */
+    const struct token *last;  /* of the declarator, before { ; = or , */
+    const char *comment; /* in the source's text: the block comment, or the run of // lines, that ends
+                            right above `first` (white space with at most one line break between, and
+                            nothing else on its first line before it); NULL: none */
+    size_t comment_length; /* its marks included */
+};
+
+struct declarations {
+    struct declaration *items; /* in order */
+    size_t count;
+    bool uses_type_t; /* `T` is a type in a non-static function's declaration, and nothing declares it */
+    void *memory;     /* what declarations_free frees */
+};
+
+/* Reads a unit. Types that the prelude knows (size_t, int32_t, npy_double, PyObject, bool ...:
+ * runtime/symbols.h) are known unless the unit declares them itself.
+ * `out` and `inout` in a parameter's specifiers, before its type, are words of ours, unless a typedef of the
+ * unit has that name; elsewhere they are names like any.
+ * Returns 0; or -1 with the spot of what is no declaration of C99, or refused: K&R definitions, implicit
+ * int, C++ (class, namespace, template, references, ::), nested functions, nesting deeper than CHECK_DEPTH
+ * (an empty message: no memory). Either way declarations_free is owed. */
+int declarations_read(const struct expanded *unit, struct declarations *declarations,
+                      struct spot *spot);
+void declarations_free(struct declarations *declarations);
+
+/* Appends the type as C writes it with a name: "double a[m][n]", "double (*f)(double, void *)"; extents as
+ * written. `name` may be "". Qualifiers and in/out words are left out where `bare`. */
+void type_describe(const struct type *type, const char *name, bool bare, struct buffer *text);
+
+#endif

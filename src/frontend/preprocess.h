@@ -1,0 +1,30 @@
+/* preprocess.h: the tokens that libtcc's parser gets: macros expanded, the branches of #if chosen, the
+ * user's own headers read. For those who must read declarations; libtcc itself gets the text.
+ */
+#ifndef TINYWEAVE_PREPROCESS_H
+#define TINYWEAVE_PREPROCESS_H
+
+#include "include.h"
+#include "lexer.h"
+
+/* A translation unit after preprocessing: no directives, no macros. `start` and `length` of a token are
+ * where it is spelled: in a source, in a header's text, or in memory of ours (made by # and ##, or from a
+ * header with line continuations). `line` and `column` are its place in `from`: of a token out of a
+ * macro, the place of the outermost macro's name. */
+struct expanded {
+    struct token *items; /* ends with TOKEN_END */
+    const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
+    size_t count;               /* without TOKEN_END */
+    void *memory;               /* what preprocess_free frees */
+};
+
+/* Runs the `count` scanned sources one after the other, as they stand in the unit. Of #include only the
+ * user's headers are followed, whose contents `includes` has; what a system header defines stays
+ * unexpanded, and undefined in #if. libtcc's own macros (__x86_64__, __TINYC__ ...) are known.
+ * What is wrong in a directive (an #error, a malformed #if) is left for libtcc to tell: such an #if counts
+ * as false. Returns 0; or -1 with the spot of what goes past a limit (an empty message: no memory). */
+int preprocess(const struct source *sources, size_t count, const struct includes *includes,
+               const struct strings *folders, struct expanded *expanded, struct spot *spot);
+void preprocess_free(struct expanded *expanded);
+
+#endif
