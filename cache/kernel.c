@@ -282,7 +282,7 @@ load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_
 static struct kernel *
 kernel_from_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE])
 {
-    if (!unit->cacheable || disk_mode(state->disk) == DISK_OFF) {
+    if (unit->uncacheable || disk_mode(state->disk) == DISK_OFF) {
         return NULL;
     }
     struct buffer object = BUFFER_INIT;
@@ -303,7 +303,7 @@ static void
 keep_on_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
              const struct buffer *object, const char *source, long long nanoseconds)
 {
-    if (!unit->cacheable || disk_mode(state->disk) != DISK_ON) {
+    if (unit->uncacheable || disk_mode(state->disk) != DISK_ON) {
         return;
     }
     char compile_ns[32];
@@ -459,7 +459,7 @@ kernel_obtain(struct state *state, const struct unit *unit, const struct buffer 
 {
     uint8_t key[KEY_SIZE];
     kernel_key(state, unit, headers, key);
-    force = force || !unit->cacheable; /* its key does not tell all */
+    force = force || unit->uncacheable; /* its key does not tell all */
     struct kernel *kernel = force ? NULL : find_in_memory(state, key);
     if (kernel != NULL) {
         state->memory_hits++;

@@ -19,7 +19,8 @@ int strings_append(struct strings *strings, const char *string, size_t length);
 void strings_free(struct strings *strings);
 
 struct unit {
-    struct buffer text; /* the whole C text, preludes and #line marks included */
+    struct buffer text; /* the whole C text, preludes and #line marks included; several translation
+                           units have a NUL between them */
     struct strings
         include_dirs; /* the user's folders, searched for "x.h" and <x.h> before all others */
     struct strings
@@ -31,7 +32,7 @@ struct unit {
     bool interpreter; /* sees all the interpreter exports (real Python.h, or an extension) */
     bool needs_gil;   /* runs with the GIL held, whatever it links to */
     bool strict;      /* what libtcc only warns of, and what ends in wrong numbers, is an error */
-    bool cacheable;   /* false: an include could not be followed, so never kept on disk */
+    bool uncacheable; /* an include could not be followed: never kept on disk */
 };
 
 void unit_free(struct unit *unit);

@@ -277,6 +277,20 @@ read_object_file(int file, struct buffer *object, struct problem *problem)
     return 0;
 }
 
+/* Compiles each translation unit in turn, into the same object. */
+static int
+compile_texts(struct tcc *tcc, TCCState *state, const struct compile *compile)
+{
+    const struct buffer *text = &compile->unit->text;
+    const char *end = text->data + text->size;
+    for (const char *start = text->data; start < end; start += strlen(start) + 1) {
+        if (tcc->tcc_compile_string(state, start) < 0 || compile->problem->kind != PROBLEM_NONE) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int
 compile_into(struct tcc *tcc, TCCState *state, struct compile *compile, const char *path)
 {
@@ -287,8 +301,7 @@ compile_into(struct tcc *tcc, TCCState *state, struct compile *compile, const ch
         tcc->tcc_set_output_type(state, TCC_OUTPUT_OBJ) < 0 ||
         add_include_paths(tcc, state, &unit->include_dirs) < 0 ||
         add_include_paths(tcc, state, &unit->system_dirs) < 0 ||
-        tcc->tcc_compile_string(state, unit->text.data) < 0 ||
-        compile->problem->kind != PROBLEM_NONE || tcc->tcc_output_file(state, path) < 0) {
+        compile_texts(tcc, state, compile) < 0 || tcc->tcc_output_file(state, path) < 0) {
         return -1;
     }
     return 0;

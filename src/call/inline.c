@@ -499,12 +499,6 @@ find_libraries(struct build *build)
 }
 
 static int
-system_folders(void *context, bool python, struct strings *folders)
-{
-    return state_system_folders(context, python, folders);
-}
-
-static int
 make_unit(struct build *build)
 {
     struct spot spot = {0};
@@ -514,9 +508,13 @@ make_unit(struct build *build)
         return -1;
     }
     if (snippet_scan(&build->snippet, &spot) < 0 ||
-        snippet_unit(&build->snippet, &build->unit, &build->headers, system_folders,
-                     build->request->state, &spot) < 0) {
+        snippet_unit(&build->snippet, &build->unit, &build->headers, &spot) < 0) {
         return raise_spot(build, &spot, "");
+    }
+    const struct includes *includes = &build->snippet.preamble.includes;
+    if (includes->any && state_system_folders(build->request->state, includes->python,
+                                              &build->unit.system_dirs) < 0) {
+        return PyErr_Occurred() ? -1 : (PyErr_NoMemory(), -1);
     }
     return find_libraries(build);
 }

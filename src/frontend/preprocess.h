@@ -12,7 +12,7 @@
  * header with line continuations). `line` and `column` are its place in `from`: of a token out of a
  * macro, the place of the outermost macro's name. */
 struct expanded {
-    struct token *items; /* ends with TOKEN_END */
+    struct token *items;        /* ends with TOKEN_END */
     const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
     size_t count;               /* without TOKEN_END */
     void *memory;               /* what preprocess_free frees */

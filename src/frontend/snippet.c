@@ -27,7 +27,6 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
-#include "include.h"
 #include "macros.h"
 #include "pointers.h"
 #include "return_val.h"
@@ -36,98 +35,10 @@
 
 #define NAME_LIMIT 250 /* bytes of an argument's name */
 
-/* ---- The set of identifiers in use ---- */
-
-struct name {
-    const char *start;
-    size_t length;
-};
-
-struct names {
-    struct name *slots; /* open addressing; start NULL: free */
-    size_t capacity;    /* a power of two */
-    size_t count;
-    struct name *order; /* as first met */
-    bool everything;    /* ## may paste any name together: declare all */
-};
-
-static size_t
-hash_name(const char *start, size_t length)
-{
-    size_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < length; i++) {
-        hash = (hash ^ (unsigned char)start[i]) * 1099511628211u;
-    }
-    return hash;
-}
-
-static struct name *
-names_slot(const struct names *names, const char *start, size_t length)
-{
-    size_t mask = names->capacity - 1;
-    size_t i = hash_name(start, length) & mask;
-    while (names->slots[i].start != NULL && (names->slots[i].length != length ||
-                                             memcmp(names->slots[i].start, start, length) != 0)) {
-        i = (i + 1) & mask;
-    }
-    return &names->slots[i];
-}
-
-/* `most` is at least the number of names to come. */
-static struct names *
-names_new(size_t most)
-{
-    struct names *names = calloc(1, sizeof(*names));
-    if (names == NULL) {
-        return NULL;
-    }
-    names->capacity = 64;
-    while (names->capacity < 2 * most) {
-        names->capacity *= 2;
-    }
-    names->slots = calloc(names->capacity, sizeof(*names->slots));
-    names->order = calloc(most + 1, sizeof(*names->order));
-    if (names->slots == NULL || names->order == NULL) {
-        free(names->slots);
-        free(names->order);
-        free(names);
-        return NULL;
-    }
-    return names;
-}
-
-static void
-names_free(struct names *names)
-{
-    if (names != NULL) {
-        free(names->slots);
-        free(names->order);
-        free(names);
-    }
-}
-
-static void
-names_add(struct names *names, const struct tokens *tokens)
-{
-    for (size_t i = 0; i < tokens->count; i++) {
-        const struct token *token = &tokens->items[i];
-        names->everything |= token_is(token, "##");
-        if (token->kind != TOKEN_IDENTIFIER) {
-            continue;
-        }
-        struct name *slot = names_slot(names, token->start, token->length);
-        if (slot->start == NULL) {
-            *slot = (struct name){token->start, token->length};
-            names->order[names->count++] = *slot;
-        }
-    }
-}
-
 static bool
 uses(const struct snippet *snippet, const char *name)
 {
-    return snippet->used->everything ||
-           names_slot(snippet->used, name, strlen(name))->start != NULL;
+    return preamble_uses(&snippet->preamble, name);
 }
 
 void
@@ -157,7 +68,6 @@ out_of_memory(struct spot *spot)
 int
 snippet_scan(struct snippet *snippet, struct spot *spot)
 {
-    size_t count = 0;
     for (int i = 0; i < SNIPPET_SOURCES; i++) {
         struct source *source = &snippet->sources[i];
         if (lexer_scan(source, spot) < 0) {
@@ -166,19 +76,15 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
         if (i >= SNIPPET_SUPPORT && check_source(source, i == SNIPPET_CODE, spot) < 0) {
             return -1;
         }
-        count += source->tokens.count;
     }
     if (macros_check(snippet->sources, SNIPPET_SOURCES, spot) < 0) {
         return -1;
     }
-    snippet->used = names_new(count);
-    if (snippet->used == NULL) {
-        return out_of_memory(spot);
-    }
-    for (int i = 0; i < SNIPPET_SOURCES; i++) {
-        names_add(snippet->used, &snippet->sources[i].tokens);
-    }
-    return 0;
+    snippet->preamble = (struct preamble){.sources = snippet->sources,
+                                          .count = SNIPPET_SOURCES,
+                                          .declaring = SNIPPET_CODE,
+                                          .include_dirs = snippet->include_dirs};
+    return preamble_read(&snippet->preamble) < 0 ? out_of_memory(spot) : 0;
 }
 
 void
@@ -187,8 +93,7 @@ snippet_free(struct snippet *snippet)
     for (int i = 0; i < SNIPPET_SOURCES; i++) {
         lexer_free(&snippet->sources[i]);
     }
-    names_free(snippet->used);
-    snippet->used = NULL;
+    preamble_free(&snippet->preamble);
 }
 
 /* ---- Names ---- */
@@ -497,8 +402,9 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
     emit_derived(text, snippet, index, "tw_shape", "N", "", "tw_dims");
     emit_derived(text, snippet, index, "tw_shape", "S", "", "tw_strides");
     emit_derived(text, snippet, index, "tw_int", "D", "", "tw_size");
-    emit_derived(text, snippet, index, snippet->numpy ? "PyArrayObject *" : "tw_object", "",
-                 "_array", "tw_object");
+    emit_derived(text, snippet, index,
+                 snippet->preamble.includes.numpy ? "PyArrayObject *" : "tw_object", "", "_array",
+                 "tw_object");
     if (same_macro(snippet, index) >= 0) {
         return;
     }
@@ -559,139 +465,6 @@ check_support(const struct snippet *snippet, struct spot *spot)
 }
 
 /* ---- The unit ---- */
-
-static void
-emit_source(struct buffer *text, const struct source *source)
-{
-    if (source->length > 0) {
-        buffer_printf(text, "#line 1 \"%s\"\n", source->label);
-        buffer_append(text, source->text, source->length);
-        buffer_append_string(text, "\n\n"); /* the second for a text that ends in a backslash */
-    }
-}
-
-/* Names that the user's own headers use are declared too: they may count on the prelude. */
-static void
-use_header_names(struct prelude *prelude, const struct buffer *contents, struct buffer *text)
-{
-    const char *end = contents->data + contents->size;
-    for (const char *at = contents->data; at < end;) {
-        const char *start = at;
-        while (at < end && (isalnum((unsigned char)*at) || *at == '_')) {
-            at++;
-        }
-        if (at > start) {
-            prelude_use(prelude, start, (size_t)(at - start), text);
-        }
-        else {
-            at++;
-        }
-    }
-}
-
-/* Whether a name in the user's own text at file scope is being declared there: "static double round(",
- * "typedef unsigned char bool;", "int exp = 5;", "enum { log }", "#define bool". */
-static bool
-is_declared_here(const struct token *token, int depth, bool in_enum)
-{
-    static const char *const ends[] = {"(", ";", "=", "[", ",", "}"};
-    const struct token *before = token - 1;
-    if (token->directive) {
-        return token_is(before, "define");
-    }
-    if (in_enum) {
-        return token_is(before, "{") || token_is(before, ",");
-    }
-    bool declarator = before->kind == TOKEN_IDENTIFIER || token_is(before, "*") ||
-                      token_is(before, "}") || token_is(before, ",");
-    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends) && depth == 0 && declarator; i++) {
-        if (token_is(token + 1, ends[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* "enum {" or "enum name {" before this brace. */
-static bool
-opens_enum(const struct tokens *tokens, const struct token *brace)
-{
-    const struct token *first = tokens->items;
-    return (brace - first >= 1 && token_is(brace - 1, "enum")) ||
-           (brace - first >= 2 && token_is(brace - 2, "enum"));
-}
-
-/* The names that macros and support code declare: the prelude keeps out of their way. */
-static struct names *
-declared_names(const struct snippet *snippet)
-{
-    struct names *names = names_new(snippet->used->count);
-    for (int i = SNIPPET_MACROS; names != NULL && i <= SNIPPET_SUPPORT; i++) {
-        const struct tokens *tokens = &snippet->sources[i].tokens;
-        int depth = 0, enum_depth = 0;
-        for (size_t k = 0; k < tokens->count; k++) {
-            const struct token *token = &tokens->items[k];
-            if (!token->directive) {
-                depth += token_opens(token) - token_closes(token);
-                enum_depth = token_is(token, "{") && opens_enum(tokens, token) ? depth
-                             : depth < enum_depth                              ? 0
-                                                                               : enum_depth;
-            }
-            if (k > 0 && token->kind == TOKEN_IDENTIFIER &&
-                is_declared_here(token, depth, enum_depth > 0 && depth == enum_depth)) {
-                *names_slot(names, token->start, token->length) =
-                    (struct name){token->start, token->length};
-            }
-        }
-    }
-    return names;
-}
-
-static void
-emit_prelude(struct buffer *text, const struct snippet *snippet, struct prelude *prelude,
-             const struct names *declared, const struct includes *includes)
-{
-    static const char *const always[] = {"tw_argument", "PyObject", "tw_return_borrowed"};
-    const struct names *used = snippet->used;
-    if (used->everything) {
-        prelude_use_all(prelude, text);
-    }
-    for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++) {
-        prelude_use(prelude, always[i], strlen(always[i]), text);
-    }
-    for (size_t i = 0; i < snippet->count; i++) {
-        const char *type = argument_c_type(&snippet->types[i]);
-        prelude_use(prelude, type, strlen(type), text);
-    }
-    if (uses(snippet, "return_val")) {
-        prelude_use(prelude, "tw_return", strlen("tw_return"), text);
-    }
-    for (size_t i = 0; i < used->count; i++) {
-        const struct name *name = &used->order[i];
-        if (names_slot(declared, name->start, name->length)->start == NULL) {
-            prelude_use(prelude, name->start, name->length, text);
-        }
-    }
-    use_header_names(prelude, &includes->contents, text);
-}
-
-static void
-emit_headers(struct buffer *text, const struct snippet *snippet, const struct includes *includes)
-{
-    emit_source(text, &snippet->sources[SNIPPET_MACROS]);
-    if (includes->python) {
-        buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-        buffer_append_string(text, prelude_python_shim());
-        buffer_append_string(text, includes->numpy ? prelude_numpy_shim() : "");
-        buffer_append_string(text, "#include <Python.h>\n");
-    }
-    emit_source(text, &snippet->sources[SNIPPET_HEADERS]);
-    emit_source(text, &snippet->sources[SNIPPET_SUPPORT]);
-    if (includes->numpy) {
-        buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-        buffer_append_string(text, prelude_after_numpy());
-    }
-}
 
 static int
 emit_function(struct buffer *text, const struct snippet *snippet, struct spot *spot)
@@ -820,16 +593,17 @@ check_uses(const struct snippet *snippet, struct spot *spot)
 /* Na, A1 ... that the snippet uses and the user's own text in front of it declares as well: one of
  * both would hide the other. */
 static int
-check_derived(const struct snippet *snippet, const struct names *declared, struct spot *spot)
+check_derived(const struct snippet *snippet, struct spot *spot)
 {
-    for (size_t k = 0; k < declared->capacity; k++) {
+    const struct names *declared = &snippet->preamble.declared;
+    for (size_t k = 0; k < declared->count; k++) {
         char name[SNIPPET_NAME_SIZE];
-        const struct name *slot = &declared->slots[k];
-        if (slot->start == NULL || slot->length >= sizeof(name)) {
+        const struct name_text *spelled = &declared->order[k];
+        if (spelled->length >= sizeof(name)) {
             continue;
         }
-        memcpy(name, slot->start, slot->length);
-        name[slot->length] = '\0';
+        memcpy(name, spelled->start, spelled->length);
+        name[spelled->length] = '\0';
         const struct source *source = &snippet->sources[SNIPPET_CODE];
         const struct token *token = find_identifier(&source->tokens, name);
         for (size_t i = 0; token != NULL && i < snippet->count; i++) {
@@ -845,103 +619,49 @@ check_derived(const struct snippet *snippet, const struct names *declared, struc
     return 0;
 }
 
+/* Declares the names in use, and the types of the arguments. */
 static int
-build_unit(struct snippet *snippet, struct unit *unit, const struct includes *includes,
-           struct spot *spot)
+emit_declarations(struct buffer *text, const struct snippet *snippet)
 {
-    struct prelude prelude;
-    if (prelude_start(&prelude) < 0) {
-        return out_of_memory(spot);
-    }
-    struct names *declared = declared_names(snippet);
-    if (declared == NULL) {
-        prelude_end(&prelude);
-        return out_of_memory(spot);
-    }
-    if (check_derived(snippet, declared, spot) < 0) {
-        names_free(declared);
-        prelude_end(&prelude);
+    size_t count = 0;
+    const char **more = calloc(snippet->count + 5, sizeof(*more));
+    if (more == NULL) {
         return -1;
     }
-    prelude.real_python = includes->python;
-    snippet->numpy = includes->numpy;
-    emit_prelude(&unit->text, snippet, &prelude, declared, includes);
-    names_free(declared);
-    prelude_end(&prelude);
-    emit_types(&unit->text, snippet);
-    emit_headers(&unit->text, snippet, includes);
-    emit_signature(&unit->signature, snippet);
-    unit->needs_gil = includes->python || takes_object(snippet);
-    if (emit_function(&unit->text, snippet, spot) < 0) {
-        return -1;
+    more[count++] = "tw_argument";
+    more[count++] = "PyObject";
+    more[count++] = "tw_return_borrowed";
+    for (size_t i = 0; i < snippet->count; i++) {
+        more[count++] = argument_c_type(&snippet->types[i]);
     }
-    return unit->text.failed || unit->signature.failed ? out_of_memory(spot) : 0;
-}
-
-/* __has_include makes what is compiled depend on files that the key knows nothing of. */
-static bool
-asks_for_headers(const struct snippet *snippet, const struct includes *includes)
-{
-    static const char *const questions[] = {"__has_include", "__has_include_next"};
-    for (size_t i = 0; i < 2; i++) {
-        const struct source *source;
-        if (find_in_sources(snippet, questions[i], &source) != NULL) {
-            return true;
-        }
+    if (uses(snippet, "return_val")) {
+        more[count++] = "tw_return";
     }
-    return includes->contents.size > 0 &&
-           memmem(includes->contents.data, includes->contents.size, "__has_include", 13) != NULL;
-}
-
-/* What was asked for beside the snippet, for those who read the cache. */
-static void
-describe_options(const struct snippet *snippet, struct unit *unit)
-{
-    for (int i = SNIPPET_MACROS; i <= SNIPPET_SUPPORT; i++) {
-        buffer_append(&unit->options, snippet->sources[i].text, snippet->sources[i].length);
-    }
-    for (size_t i = 0; i < snippet->include_dirs->count; i++) {
-        buffer_printf(&unit->options, "/* include_dirs: %s */\n", snippet->include_dirs->items[i]);
-    }
-}
-
-static int
-copy_strings(struct strings *to, const struct strings *from)
-{
-    for (size_t i = 0; i < from->count; i++) {
-        if (strings_append(to, from->items[i], strlen(from->items[i])) < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    int result = preamble_declare(&snippet->preamble, more, text);
+    free(more);
+    return result;
 }
 
 int
-snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
-             snippet_system_folders *system_folders, void *context, struct spot *spot)
+snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers, struct spot *spot)
 {
-    struct includes includes = {.contents = BUFFER_INIT};
-    if (check_uses(snippet, spot) < 0) {
+    if (check_uses(snippet, spot) < 0 || check_derived(snippet, spot) < 0) {
         return -1;
     }
     *spot = (struct spot){0};
-    int result =
-        include_follow(snippet->sources, SNIPPET_SOURCES, snippet->include_dirs, &includes);
-    if (result == 0) {
-        unit->strict = true;
-        unit->interpreter = includes.python;
-        unit->cacheable = !includes.computed && !asks_for_headers(snippet, &includes);
-        describe_options(snippet, unit);
-        result = copy_strings(&unit->include_dirs, snippet->include_dirs);
+    struct buffer *text = &unit->text;
+    unit->needs_gil = takes_object(snippet);
+    if (preamble_unit(&snippet->preamble, unit, headers) < 0 ||
+        emit_declarations(text, snippet) < 0) {
+        return out_of_memory(spot);
     }
-    if (result == 0 && includes.any) {
-        result = system_folders(context, includes.python, &unit->system_dirs);
+    emit_types(text, snippet);
+    preamble_headers(&snippet->preamble, text);
+    preamble_append(&snippet->sources[SNIPPET_SUPPORT], text);
+    preamble_end(&snippet->preamble, text);
+    emit_signature(&unit->signature, snippet);
+    if (emit_function(text, snippet, spot) < 0) {
+        return -1;
     }
-    if (result == 0) {
-        result = build_unit(snippet, unit, &includes, spot);
-    }
-    *headers = includes.contents;
-    includes.contents = (struct buffer)BUFFER_INIT;
-    includes_free(&includes);
-    return result;
+    return text->failed || unit->signature.failed || headers->failed ? out_of_memory(spot) : 0;
 }

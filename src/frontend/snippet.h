@@ -7,10 +7,16 @@
 
 #include "../call/arguments.h"
 #include "../unit.h"
-#include "lexer.h"
+#include "preamble.h"
 
 /* The texts of a snippet, in the order they stand in the unit. */
-enum { SNIPPET_MACROS, SNIPPET_HEADERS, SNIPPET_SUPPORT, SNIPPET_CODE, SNIPPET_SOURCES };
+enum {
+    SNIPPET_MACROS = PREAMBLE_MACROS,
+    SNIPPET_HEADERS = PREAMBLE_HEADERS,
+    SNIPPET_SUPPORT,
+    SNIPPET_CODE,
+    SNIPPET_SOURCES
+};
 
 struct snippet {
     struct source sources[SNIPPET_SOURCES];
@@ -18,8 +24,7 @@ struct snippet {
     const struct argument_type *types;
     size_t count;
     const struct strings *include_dirs;
-    struct names *used; /* every identifier of the sources */
-    bool numpy;         /* NumPy's own headers are included */
+    struct preamble preamble;
 };
 
 /* Room for the longest name an argument may have, with what is derived from it. */
@@ -44,12 +49,10 @@ int snippet_check_names(const struct snippet *snippet, char message[300]);
  * Da itself, and then an array of any number of dimensions will do. */
 unsigned snippet_dimensions(const struct snippet *snippet, size_t index);
 
-/* Writes the unit. `headers` receives the contents of the user's headers, for the key; `real_headers`
- * says that Python's (and maybe NumPy's) own headers are included: their folders are then appended to
- * unit->system_dirs by `system_folders`, which returns 0 or -1. Returns 0, or -1 with the spot (an empty
- * message: no memory, or an exception that `system_folders` left). */
-typedef int snippet_system_folders(void *context, bool python, struct strings *folders);
+/* Writes the unit. `headers` receives the contents of the user's headers, for the key. The folders of system
+ * headers are the caller's to add, where snippet->preamble.includes says `any`. Returns 0, or -1 with the
+ * spot (an empty message: no memory). */
 int snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
-                 snippet_system_folders *system_folders, void *context, struct spot *spot);
+                 struct spot *spot);
 
 #endif
