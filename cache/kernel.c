@@ -262,18 +262,18 @@ load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_
     struct object bytes = {(const unsigned char *)object->data, object->size};
     struct resolution resolution = {kernel, unit};
     kernel->image = image_load(state->heap, &bytes, 1, resolve, &resolution, problem);
-    kernel_function *enter = NULL;
+    void *entry_point = NULL;
     if (kernel->image != NULL) {
-        *(void **)&enter = image_symbol(kernel->image, KERNEL_ENTRY);
-        if (enter == NULL) {
+        entry_point = image_symbol(kernel->image, KERNEL_ENTRY);
+        if (entry_point == NULL) {
             problem_set(problem, PROBLEM_OBJECT, "the object defines no %s", KERNEL_ENTRY);
         }
     }
-    if (enter == NULL) {
+    if (entry_point == NULL) {
         kernel_release(kernel);
         return NULL;
     }
-    atomic_store_explicit(&kernel->enter, enter, memory_order_relaxed);
+    atomic_store_explicit(&kernel->entry_point, entry_point, memory_order_relaxed);
     return kernel;
 }
 

@@ -10,12 +10,11 @@
 #include "../src/unit.h"
 #include "memory.h"
 
-typedef void kernel_function(struct call *call, const struct argument *arguments);
-
 struct kernel {
     struct memory_entry entry; /* first: a kernel is an entry of state->kernels */
     struct state *state;
-    _Atomic(kernel_function *) enter; /* a faster tier may swap it between two calls */
+    _Atomic(void *) entry_point; /* of a snippet: a call_code; a faster tier may swap it between two calls.
+                                    Of functions: their table (frontend/function.h) */
     struct image *image;
     void **handles; /* of the libraries the unit names */
     size_t handle_count;
@@ -26,7 +25,7 @@ struct kernel {
     void *variants;                        /* what `forget` looks after (call/inline.c) */
 };
 
-#define KERNEL_ENTRY "tw_kernel" /* the function of the unit that is entered */
+#define KERNEL_ENTRY "tw_kernel" /* the unit's function that is entered, or its table of functions */
 
 /* Where a kernel came from, for verbose=. */
 enum kernel_origin { KERNEL_MEMORY, KERNEL_DISK, KERNEL_COMPILED };

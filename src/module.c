@@ -7,6 +7,7 @@
 
 #include "backend/library.h"
 #include "call/arguments.h"
+#include "call/compile.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "state.h"
@@ -136,6 +137,7 @@ cache_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
     PyObject *module = ((struct cache_object *)self)->module;
     struct state *state = get_state(module);
     inline_clear(module);
+    compile_clear(module);
     size_t removed;
     Py_BEGIN_ALLOW_THREADS removed = disk_clear(state->disk);
     Py_END_ALLOW_THREADS return PyLong_FromSize_t(removed);
@@ -255,6 +257,8 @@ core_before_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
+    {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
+     compile_doc},
     {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
     {"before_fork", core_before_fork, METH_NOARGS,
      "for os.register_at_fork: what a child may run stays as it is"},
@@ -326,7 +330,8 @@ exec_module(PyObject *module)
     }
     state->sites = PyDict_New();
     state->empty_tuple = PyTuple_New(0);
-    if (state->sites == NULL || state->empty_tuple == NULL || add_cache(module, state) < 0) {
+    if (state->sites == NULL || state->empty_tuple == NULL || add_cache(module, state) < 0 ||
+        compile_init(module) < 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", TINYWEAVE_VERSION);
@@ -339,7 +344,11 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->compile_error);
     Py_VISIT(state->cache_type);
     Py_VISIT(state->info_type);
+    Py_VISIT(state->library_type);
+    Py_VISIT(state->function_type);
     Py_VISIT(state->sites);
+    Py_VISIT(state->libraries);
+    Py_VISIT(state->living_libraries);
     return 0;
 }
 
@@ -350,6 +359,10 @@ clear_module(PyObject *module)
     Py_CLEAR(state->compile_error);
     Py_CLEAR(state->cache_type);
     Py_CLEAR(state->info_type);
+    Py_CLEAR(state->libraries); /* each refers to the module */
+    Py_CLEAR(state->living_libraries);
+    Py_CLEAR(state->library_type);
+    Py_CLEAR(state->function_type);
     return 0;
 }
 

@@ -35,6 +35,8 @@ struct state {
     PyObject *compile_error;  /* tw.CompileError */
     PyTypeObject *cache_type; /* of tw.cache */
     PyTypeObject *info_type;  /* of tw.cache.info() */
+    PyTypeObject *library_type;
+    PyTypeObject *function_type;
     struct tcc *tcc;
     struct code_heap *heap;
     struct image *helpers; /* libtcc1.a, loaded when first needed */
@@ -43,6 +45,8 @@ struct state {
     struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
     PyObject *sites;      /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *libraries;  /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder; /* where the shims lie */
     char *numpy_version;
     void **numpy_api; /* NumPy's tables of functions, for units that include its headers */

@@ -173,11 +173,11 @@ convert_result(struct call *call, const char *function)
     Py_UNREACHABLE();
 }
 
-/* An exception that the code's calls of Python left goes first, then its own, then sys.stdout's. */
-static PyObject *
-finish(struct call *call, const struct kernel *kernel, const char *function)
+/* An exception that the code's calls of Python left goes first, then its own, then sys.stdout's. Returns
+ * whether there is one. */
+static bool
+leave(struct call *call, const struct kernel *kernel)
 {
-    PyObject *result = NULL;
     bool failed = (kernel->needs_gil || kernel->handle_count > 0) && PyErr_Occurred();
     if (!failed && call->raised != NULL) {
         set_raised(call);
@@ -190,9 +190,13 @@ finish(struct call *call, const struct kernel *kernel, const char *function)
     if (kernel->prints && stdio_leave(call) < 0) {
         failed = true;
     }
-    if (!failed) {
-        result = convert_result(call, function);
-    }
+    return failed;
+}
+
+static PyObject *
+finish(struct call *call, const struct kernel *kernel, const char *function)
+{
+    PyObject *result = leave(call, kernel) ? NULL : convert_result(call, function);
     drop_result(call);
     free(call->raise_message);
     return result;
@@ -200,12 +204,19 @@ finish(struct call *call, const struct kernel *kernel, const char *function)
 
 /* ---- Entering ---- */
 
+/* Compiled code about to be entered: a snippet with its arguments, or a function with its slots. */
+struct entry {
+    struct kernel *kernel;
+    call_code *code;
+    const void *arguments;
+    bool *slow; /* an earlier call was long */
+};
+
 /* The one place where compiled code is entered; a guard against crashes stands here. */
 static inline void
-enter(struct kernel *kernel, struct call *call, const struct argument *arguments)
+enter(const struct entry *entry, struct call *call)
 {
-    kernel_function *code = atomic_load_explicit(&kernel->enter, memory_order_acquire);
-    code(call, arguments);
+    entry->code(call, entry->arguments);
 }
 
 static inline long long
@@ -217,21 +228,39 @@ coarse_ns(void)
 }
 
 static void
-enter_without_gil(struct kernel *kernel, struct call *call, const struct argument *arguments)
+enter_without_gil(const struct entry *entry, struct call *call)
 {
     call->gil_released = true;
     call->thread = PyEval_SaveThread();
-    enter(kernel, call, arguments);
+    enter(entry, call);
     PyEval_RestoreThread(call->thread);
     call->gil_released = false;
 }
 
 static void
-enter_and_measure(struct kernel *kernel, struct call *call, const struct argument *arguments)
+enter_and_measure(const struct entry *entry, struct call *call)
 {
     long long start = coarse_ns();
-    enter(kernel, call, arguments);
-    kernel->slow = coarse_ns() - start >= CALL_LONG_NS;
+    enter(entry, call);
+    *entry->slow = coarse_ns() - start >= CALL_LONG_NS;
+}
+
+static void
+run(const struct entry *entry, struct call *call, size_t bytes)
+{
+    const struct kernel *kernel = entry->kernel;
+    if (kernel->prints) {
+        stdio_enter(call, kernel->needs_gil);
+    }
+    if (kernel->needs_gil) {
+        enter(entry, call);
+    }
+    else if (*entry->slow || bytes >= CALL_LONG_BYTES) {
+        enter_without_gil(entry, call);
+    }
+    else {
+        enter_and_measure(entry, call);
+    }
 }
 
 PyObject *
@@ -239,20 +268,24 @@ call_kernel(struct kernel *kernel, const struct argument *arguments, size_t byte
             const char *function)
 {
     struct call call = {0};
+    struct entry entry = {kernel, NULL, arguments, &kernel->slow};
+    *(void **)&entry.code = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
     kernel->entry.references++; /* the code may drop its own kernel from the cache */
-    if (kernel->prints) {
-        stdio_enter(&call, kernel->needs_gil);
-    }
-    if (kernel->needs_gil) {
-        enter(kernel, &call, arguments);
-    }
-    else if (kernel->slow || bytes >= CALL_LONG_BYTES) {
-        enter_without_gil(kernel, &call, arguments);
-    }
-    else {
-        enter_and_measure(kernel, &call, arguments);
-    }
+    run(&entry, &call, bytes);
     PyObject *result = finish(&call, kernel, function);
     kernel_release(kernel);
     return result;
+}
+
+int
+call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes, bool *slow)
+{
+    struct entry entry = {kernel, code, slots, slow};
+    if (!kernel->prints && !kernel->needs_gil && !*slow && bytes < CALL_LONG_BYTES) {
+        enter_and_measure(&entry, NULL); /* it looks at no call */
+        return kernel->handle_count > 0 && PyErr_Occurred() ? -1 : 0;
+    }
+    struct call call = {0};
+    run(&entry, &call, bytes);
+    return leave(&call, kernel) ? -1 : 0;
 }

@@ -85,4 +85,12 @@ struct kernel;
 PyObject *call_kernel(struct kernel *kernel, const struct argument *arguments, size_t bytes,
                       const char *function);
 
+/* A snippet's or a function's entry: its arguments, or its slots (frontend/function.h). */
+typedef void call_code(struct call *call, const void *arguments);
+
+/* Enters a function of a kernel. `slow` is the function's own note that an earlier call was long. Returns 0, or
+ * -1 with an exception: the code's own, or the one sys.stdout raised. The caller keeps the kernel and all
+ * that the slots refer to. */
+int call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes, bool *slow);
+
 #endif

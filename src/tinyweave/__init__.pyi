@@ -1,8 +1,11 @@
 from collections.abc import Mapping, Sequence
+from inspect import Signature
 from os import PathLike
 from typing import Any, Final, NamedTuple, final, type_check_only
 
-__all__ = ["CompileError", "__version__", "cache", "inline"]
+from . import templates
+
+__all__ = ["CompileError", "Function", "Library", "__version__", "cache", "compile", "inline", "templates"]
 
 __version__: Final[str]
 
@@ -35,6 +38,46 @@ class Cache:
 
 cache: Final[Cache]
 
+@final
+class Function:
+    """A C function; a call converts and checks its arguments by the prototype."""
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def __qualname__(self) -> str: ...
+    @property
+    def __text_signature__(self) -> str: ...
+    @property
+    def __signature__(self) -> Signature: ...
+    @property
+    def source(self) -> str: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
+class Library:
+    """Compiled C functions, as attributes. Made by `compile`."""
+
+    @property
+    def __name__(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    def __getattr__(self, name: str) -> Function: ...
+
+def compile(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    T: str | None = None,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    name: str | None = None,
+    force: bool = False,
+) -> Library: ...
 def inline(
     code: str,
     arg_names: str | Sequence[str] = (),

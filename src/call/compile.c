@@ -1,0 +1,945 @@
+/* compile.c: tw.compile: C sources -> a Library of Functions.
+ *
+ * A Library keeps its sources and options, its plans, and a kernel for each dtype that was asked for
+ * (generic sources), or one. The same sources and options give the same Library: the last ones are kept
+ * alive in state->libraries, all that live are in state->living_libraries.
+ */
+#include "compile.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <structmember.h>
+
+#include "numpy.h"
+
+#include "../../cache/kernel.h"
+#include "../backend/library.h"
+#include "../frontend/diagnostic.h"
+#include "../frontend/function.h"
+#include "../state.h"
+#include "function.h"
+#include "options.h"
+
+#define FUNCTION "compile"
+
+/* Libraries kept alive though nobody holds them. */
+#define KEPT_LIBRARIES 128
+
+/* T's dtypes where no list is given: C's operators work on them all. */
+#define DEFAULT_LETTERS "bBhHiIlLqQfd"
+
+struct library {
+    PyObject_HEAD;
+    PyObject *weak_references;
+    PyObject *module;    /* whose state is ours */
+    PyObject *name;      /* a str */
+    PyObject *texts;     /* a tuple of (bytes, path as bytes or None) */
+    PyObject *options;   /* canonical; NULL: none */
+    PyObject *functions; /* name -> Function */
+    struct plans plans;
+    char *letters; /* of T's dtypes, NumPy's characters */
+    bool generic;
+    bool force; /* its kernels are its own */
+    struct kernel *kernels[NPY_CDOUBLE + 2]; /* by dtype; the last one where T is no dtype */
+};
+
+/* ---- Building ---- */
+
+/* What is only needed while a unit is made. */
+struct build {
+    struct state *state;
+    const struct library *library;
+    struct options options;
+    struct program program;
+    struct unit unit;
+    struct buffer headers;
+    char (*labels)[2][40]; /* of each text: "tw:source", "source" */
+};
+
+static void
+free_build(struct build *build)
+{
+    program_free(&build->program);
+    free(build->program.units);
+    free(build->labels);
+    unit_free(&build->unit);
+    buffer_free(&build->headers);
+    options_free(&build->options);
+}
+
+static void
+fill_source(struct source *source, const char *label, const char *argument, const char *text,
+            size_t length)
+{
+    *source = (struct source){
+        .label = label, .argument = argument, .text = length > 0 ? text : "", .length = length};
+}
+
+/* The folder of a source that is a file is searched for its headers first. */
+static int
+add_folder(PyObject *path, struct strings *folders)
+{
+    const char *text = PyBytes_AS_STRING(path);
+    const char *slash = strrchr(text, '/');
+    size_t length = slash == NULL ? 0 : (size_t)(slash - text);
+    return strings_append(folders, length > 0 ? text : slash == text ? "/" : ".",
+                          length > 0 ? length : 1);
+}
+
+static int
+fill_folders(struct build *build)
+{
+    struct strings folders = {0};
+    PyObject *texts = build->library->texts;
+    int result = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts) && result == 0; i++) {
+        PyObject *path = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, i), 1);
+        result = path == Py_None ? 0 : add_folder(path, &folders);
+    }
+    for (size_t i = 0; i < build->options.include_dirs.count && result == 0; i++) {
+        const char *folder = build->options.include_dirs.items[i];
+        result = strings_append(&folders, folder, strlen(folder));
+    }
+    strings_free(&build->options.include_dirs);
+    build->options.include_dirs = folders;
+    return result;
+}
+
+static int
+fill_program(struct build *build)
+{
+    PyObject *texts = build->library->texts;
+    size_t count = (size_t)PyTuple_GET_SIZE(texts);
+    build->program.units = calloc(count, sizeof(*build->program.units));
+    build->labels = calloc(count, sizeof(*build->labels));
+    if (build->program.units == NULL || build->labels == NULL || fill_folders(build) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    build->program.count = count;
+    build->program.include_dirs = &build->options.include_dirs;
+    build->program.generic = build->library->generic;
+    for (size_t i = 0; i < count; i++) {
+        struct source *sources = build->program.units[i].sources;
+        PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
+        char *label = build->labels[i][0], *argument = build->labels[i][1];
+        snprintf(argument, sizeof(build->labels[i][1]), count == 1 ? "source" : "source[%zu]", i);
+        snprintf(label, sizeof(build->labels[i][0]), "tw:%s", argument);
+        fill_source(&sources[PREAMBLE_MACROS], "tw:define_macros", "define_macros",
+                    build->options.macros.data, build->options.macros.size);
+        fill_source(&sources[PREAMBLE_HEADERS], "tw:headers", "headers",
+                    build->options.headers.data, build->options.headers.size);
+        fill_source(&sources[PREAMBLE_TEXTS], label, argument, PyBytes_AS_STRING(text),
+                    (size_t)PyBytes_GET_SIZE(text));
+    }
+    return 0;
+}
+
+/* The file a source was read from; "" for a text. */
+static const char *
+path_of(const struct build *build, const struct source *source)
+{
+    for (size_t i = 0; source != NULL && i < build->program.count; i++) {
+        PyObject *pair = PyTuple_GET_ITEM(build->library->texts, (Py_ssize_t)i);
+        bool file = PyTuple_GET_ITEM(pair, 1) != Py_None;
+        if (file && source->text == build->program.units[i].sources[PREAMBLE_TEXTS].text) {
+            return PyBytes_AS_STRING(PyTuple_GET_ITEM(pair, 1));
+        }
+    }
+    return "";
+}
+
+/* A header's own spot names the header. */
+static const char *
+file_of(const struct build *build, const struct source *source)
+{
+    bool header = source != NULL && strncmp(source->label, "tw:", 3) != 0;
+    return header ? source->label : path_of(build, source);
+}
+
+static void
+raise_spot(const struct build *build, const struct spot *spot, const char *file)
+{
+    if (spot->message[0] == '\0') {
+        if (!PyErr_Occurred()) {
+            PyErr_NoMemory();
+        }
+        return;
+    }
+    diagnostic_raise(build->state->compile_error, FUNCTION, spot,
+                     file[0] != '\0' ? file : file_of(build, spot->source));
+}
+
+static void
+raise_problem(const struct build *build, const struct problem *problem)
+{
+    if (problem->kind != PROBLEM_COMPILE && problem->kind != PROBLEM_SYMBOL) {
+        if (problem->kind != PROBLEM_NONE) {
+            state_raise(problem, PyExc_OSError);
+        }
+        return;
+    }
+    /* macros and headers once, then each text */
+    size_t count = 0;
+    struct source *sources = calloc(PREAMBLE_TEXTS + build->program.count, sizeof(*sources));
+    if (sources == NULL) {
+        PyErr_NoMemory();
+        return;
+    }
+    for (int i = 0; i < PREAMBLE_TEXTS; i++) {
+        sources[count++] = build->program.units[0].sources[i];
+    }
+    for (size_t i = 0; i < build->program.count; i++) {
+        sources[count++] = build->program.units[i].sources[PREAMBLE_TEXTS];
+    }
+    struct spot spot = {0};
+    char file[256];
+    diagnostic_locate(problem, sources, count, &spot, file);
+    raise_spot(build, &spot, file);
+    free(sources);
+}
+
+static int
+find_libraries(struct build *build)
+{
+    struct problem problem = {PROBLEM_NONE, ""};
+    for (size_t i = 0; i < build->options.libraries.count; i++) {
+        if (library_find(build->options.libraries.items[i], &build->options.library_dirs,
+                         &build->unit.libraries, &problem) < 0) {
+            raise_problem(build, &problem);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Reads the sources. Returns 0, or -1 with an exception; free_build and plans_free are owed either way. */
+static int
+start_build(struct build *build, struct plans *plans)
+{
+    struct spot spot = {0};
+    *plans = (struct plans){0};
+    if (options_read(build->library->options, FUNCTION, &build->options) < 0 ||
+        fill_program(build) < 0) {
+        return -1;
+    }
+    if (program_read(&build->program, plans, &spot) < 0) {
+        raise_spot(build, &spot, "");
+        return -1;
+    }
+    return 0;
+}
+
+static int
+add_system_folders(struct build *build)
+{
+    bool any = false, python = false;
+    for (size_t i = 0; i < build->program.count; i++) {
+        any |= build->program.units[i].preamble.includes.any;
+        python |= build->program.units[i].preamble.includes.python;
+    }
+    if (any && state_system_folders(build->state, python, &build->unit.system_dirs) < 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_NoMemory();
+        }
+        return -1;
+    }
+    return 0;
+}
+
+/* The kernel for a dtype of T (-1: none), from the caches or the compiler. */
+static struct kernel *
+build_kernel(struct build *build, const struct plans *plans, int type)
+{
+    if (program_unit(&build->program, plans, type, &build->unit, &build->headers) < 0) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (add_system_folders(build) < 0 || find_libraries(build) < 0) {
+        return NULL;
+    }
+    struct problem problem = {PROBLEM_NONE, ""};
+    enum kernel_origin origin;
+    struct kernel *kernel = kernel_obtain(
+        build->state, &build->unit, &build->headers,
+        build->program.units[0].sources[PREAMBLE_TEXTS].text, build->library->force, &origin,
+        &problem);
+    if (kernel == NULL) {
+        raise_problem(build, &problem);
+    }
+    return kernel;
+}
+
+static size_t
+kernel_index(int type)
+{
+    return type < 0 ? NPY_CDOUBLE + 1 : (size_t)type;
+}
+
+/* Keeps a kernel, unless another thread was first: returns the one that is kept, borrowed. */
+static struct kernel *
+keep_kernel(struct library *library, int type, struct kernel *kernel)
+{
+    struct kernel **place = &library->kernels[kernel_index(type)];
+    if (kernel != NULL && *place == NULL) {
+        *place = kernel;
+    }
+    else if (kernel != NULL) {
+        kernel_release(kernel);
+    }
+    return kernel == NULL ? NULL : *place;
+}
+
+static struct kernel *
+library_kernel(PyObject *self, int type)
+{
+    struct library *library = (struct library *)self;
+    struct kernel *kernel = library->kernels[kernel_index(type)];
+    if (kernel != NULL) {
+        return kernel;
+    }
+    struct build build = {.state = PyModule_GetState(library->module),
+                          .library = library,
+                          .headers = BUFFER_INIT};
+    struct plans plans;
+    if (start_build(&build, &plans) == 0) {
+        kernel = build_kernel(&build, &plans, type);
+    }
+    plans_free(&plans);
+    free_build(&build);
+    return keep_kernel(library, type, kernel);
+}
+
+/* ---- T's list ---- */
+
+/* "fdFD" -> the same, of NumPy's characters that C has. Returns a malloc'ed string, or NULL with an exception. */
+static char *
+read_letters(const char *letters)
+{
+    static const char known[] = "?bBhHiIlLqQfdFD";
+    for (const char *letter = letters; *letter != '\0'; letter++) {
+        if (strchr(known, *letter) == NULL) {
+            PyErr_Format(PyExc_ValueError,
+                         FUNCTION "(): 'T' has '%c'; expected dtype characters of %s", *letter,
+                         known);
+            return NULL;
+        }
+    }
+    if (*letters == '\0') {
+        PyErr_SetString(PyExc_ValueError, FUNCTION "(): 'T' is empty; expected dtype characters, \"fd\"");
+        return NULL;
+    }
+    char *copy = strdup(letters);
+    return copy == NULL ? (char *)PyErr_NoMemory() : copy;
+}
+
+/* #pragma tinyweave T "fdFD" of a source: its string token, or NULL. */
+static const struct token *
+find_pragma(const struct tokens *tokens)
+{
+    for (size_t i = 0; i + 4 < tokens->count; i++) {
+        const struct token *token = &tokens->items[i];
+        if (token->directive && token->first && token_is(token + 1, "pragma") &&
+            token_is(token + 2, "tinyweave") && token_is(token + 3, "T") &&
+            token[4].kind == TOKEN_STRING && token[4].directive && !token[4].first) {
+            return &token[4];
+        }
+    }
+    return NULL;
+}
+
+static char *
+find_letters(const struct build *build)
+{
+    for (size_t i = 0; i < build->program.count; i++) {
+        const struct token *token =
+            find_pragma(&build->program.units[i].sources[PREAMBLE_TEXTS].tokens);
+        char letters[64];
+        if (token != NULL && token->length >= 2 && token->length - 2 < sizeof(letters)) {
+            memcpy(letters, token->start + 1, token->length - 2);
+            letters[token->length - 2] = '\0';
+            return read_letters(letters);
+        }
+    }
+    return read_letters(DEFAULT_LETTERS);
+}
+
+/* ---- A Library's life ---- */
+
+static int
+add_functions(struct library *library, struct state *state)
+{
+    for (size_t i = 0; i < library->plans.count; i++) {
+        const struct plan *plan = &library->plans.items[i];
+        if (plan->refusal != NULL) {
+            continue;
+        }
+        PyObject *function = function_new(state->function_type, (PyObject *)library, plan, i,
+                                          library->letters, library_kernel);
+        int result = function == NULL
+                         ? -1
+                         : PyDict_SetItemString(library->functions, plan->name, function);
+        Py_XDECREF(function);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Reads the sources, and compiles them where T is no dtype. */
+static int
+open_library(struct library *library, struct state *state)
+{
+    struct build build = {.state = state, .library = library, .headers = BUFFER_INIT};
+    int result = start_build(&build, &library->plans);
+    if (result == 0) {
+        library->generic = library->plans.generic;
+        if (library->letters == NULL && (library->letters = find_letters(&build)) == NULL) {
+            result = -1;
+        }
+    }
+    if (result == 0 && !library->generic) {
+        struct kernel *kernel = build_kernel(&build, &library->plans, -1);
+        result = keep_kernel(library, -1, kernel) == NULL ? -1 : 0;
+    }
+    free_build(&build);
+    return result < 0 ? -1 : add_functions(library, state);
+}
+
+/* What was asked for, from the arguments on. */
+struct request {
+    PyObject *source;
+    PyObject *t;
+    PyObject *name;
+    struct options_given given;
+    bool has_options;
+    bool force;
+};
+
+static PyObject *
+new_library(PyObject *module, const struct request *request, PyObject *texts, PyObject *options)
+{
+    struct state *state = PyModule_GetState(module);
+    struct library *library =
+        (struct library *)state->library_type->tp_alloc(state->library_type, 0);
+    if (library == NULL) {
+        return NULL;
+    }
+    library->module = Py_NewRef(module);
+    library->texts = Py_NewRef(texts);
+    library->options = Py_XNewRef(options);
+    library->name = request->name != NULL ? Py_NewRef(request->name)
+                                          : PyUnicode_FromString("tinyweave library");
+    library->functions = PyDict_New();
+    library->force = request->force;
+    const char *letters = request->t == NULL ? NULL : PyUnicode_AsUTF8(request->t);
+    library->generic = letters != NULL;
+    library->letters = letters == NULL ? NULL : read_letters(letters);
+    if (library->name == NULL || library->functions == NULL || PyErr_Occurred() ||
+        open_library(library, state) < 0) {
+        Py_DECREF(library);
+        return NULL;
+    }
+    return (PyObject *)library;
+}
+
+static int
+library_clear(PyObject *self)
+{
+    struct library *library = (struct library *)self;
+    Py_CLEAR(library->functions);
+    return 0;
+}
+
+static int
+library_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    struct library *library = (struct library *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(library->module);
+    Py_VISIT(library->functions);
+    return 0;
+}
+
+static void
+library_dealloc(PyObject *self)
+{
+    struct library *library = (struct library *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (library->weak_references != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    Py_CLEAR(library->functions);
+    for (size_t i = 0; i < sizeof(library->kernels) / sizeof(*library->kernels); i++) {
+        if (library->kernels[i] != NULL) {
+            kernel_release(library->kernels[i]);
+        }
+    }
+    plans_free(&library->plans);
+    free(library->letters);
+    Py_XDECREF(library->texts);
+    Py_XDECREF(library->options);
+    Py_XDECREF(library->name);
+    Py_XDECREF(library->module);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ---- What Python sees of a Library ---- */
+
+static const struct plan *
+find_refused(const struct library *library, PyObject *name)
+{
+    for (size_t i = 0; i < library->plans.count; i++) {
+        const struct plan *plan = &library->plans.items[i];
+        if (plan->refusal != NULL && PyUnicode_CompareWithASCIIString(name, plan->name) == 0) {
+            return plan;
+        }
+    }
+    return NULL;
+}
+
+/* The C functions first: one may be called `source`. */
+static PyObject *
+library_getattro(PyObject *self, PyObject *name)
+{
+    struct library *library = (struct library *)self;
+    PyObject *function =
+        library->functions == NULL ? NULL : PyDict_GetItemWithError(library->functions, name);
+    if (function != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(function);
+    }
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+    if (value != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        return value;
+    }
+    const struct plan *refused = find_refused(library, name);
+    if (refused != NULL) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "%s(): %s", refused->name, refused->refusal);
+    }
+    else if (library->functions != NULL) {
+        PyErr_Clear();
+        PyObject *names = PyDict_Keys(library->functions);
+        PyErr_Format(PyExc_AttributeError, "the library has no function %R; it has %R", name, names);
+        Py_XDECREF(names);
+    }
+    return NULL;
+}
+
+static PyObject *
+library_dir(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *names = PyDict_Keys(((struct library *)self)->functions);
+    PyObject *own = names == NULL ? NULL
+                                  : PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__",
+                                                        "O", self);
+    PyObject *all = own == NULL ? NULL : PySequence_InPlaceConcat(names, own);
+    Py_XDECREF(names);
+    Py_XDECREF(own);
+    return all;
+}
+
+static PyObject *
+library_get_name(PyObject *self, void *Py_UNUSED(closure))
+{
+    return Py_NewRef(((struct library *)self)->name);
+}
+
+static PyObject *
+library_get_source(PyObject *self, void *Py_UNUSED(closure))
+{
+    PyObject *texts = ((struct library *)self)->texts;
+    struct buffer text = BUFFER_INIT;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *bytes = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, i), 0);
+        buffer_append_string(&text, i > 0 ? "\n" : "");
+        buffer_append(&text, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    }
+    PyObject *result =
+        text.failed ? PyErr_NoMemory()
+                    : PyUnicode_DecodeUTF8(text.data, (Py_ssize_t)text.size, "replace");
+    buffer_free(&text);
+    return result;
+}
+
+static PyObject *
+library_repr(PyObject *self)
+{
+    PyObject *names = PyDict_Keys(((struct library *)self)->functions);
+    PyObject *comma = names == NULL ? NULL : PyUnicode_FromString(", ");
+    PyObject *list = comma == NULL ? NULL : PyUnicode_Join(comma, names);
+    PyObject *result =
+        list == NULL ? NULL : PyUnicode_FromFormat("<tinyweave.Library of %U>", list);
+    Py_XDECREF(names);
+    Py_XDECREF(comma);
+    Py_XDECREF(list);
+    return result;
+}
+
+static PyMemberDef LIBRARY_MEMBERS[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct library, weak_references), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMethodDef LIBRARY_METHODS[] = {
+    {"__dir__", library_dir, METH_NOARGS, "The functions, and what every object has."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef LIBRARY_GETSET[] = {
+    {"__name__", library_get_name, NULL, "The name given to tw.compile.", NULL},
+    {"source", library_get_source, NULL, "The C text, a str; several texts one after the other.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot LIBRARY_SLOTS[] = {
+    {Py_tp_doc, "Compiled C functions, as attributes. Made by tw.compile."},
+    {Py_tp_members, LIBRARY_MEMBERS},
+    {Py_tp_methods, LIBRARY_METHODS},
+    {Py_tp_getset, LIBRARY_GETSET},
+    {Py_tp_getattro, library_getattro},
+    {Py_tp_repr, library_repr},
+    {Py_tp_traverse, library_traverse},
+    {Py_tp_clear, library_clear},
+    {Py_tp_dealloc, library_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec LIBRARY_SPEC = {
+    .name = "tinyweave.Library",
+    .basicsize = sizeof(struct library),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = LIBRARY_SLOTS,
+};
+
+int
+compile_init(PyObject *module)
+{
+    struct state *state = PyModule_GetState(module);
+    state->library_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &LIBRARY_SPEC, NULL);
+    state->function_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &function_spec, NULL);
+    PyObject *weakref = PyImport_ImportModule("weakref");
+    state->living_libraries =
+        weakref == NULL ? NULL : PyObject_CallMethod(weakref, "WeakValueDictionary", NULL);
+    Py_XDECREF(weakref);
+    state->libraries = PyDict_New();
+    if (state->library_type == NULL || state->function_type == NULL ||
+        state->living_libraries == NULL || state->libraries == NULL ||
+        PyModule_AddObjectRef(module, "Library", (PyObject *)state->library_type) < 0) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Function", (PyObject *)state->function_type);
+}
+
+void
+compile_clear(PyObject *module)
+{
+    struct state *state = PyModule_GetState(module);
+    PyObject *result = PyObject_CallMethod(state->living_libraries, "clear", NULL);
+    if (result == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(result);
+    PyDict_Clear(state->libraries);
+}
+
+/* ---- The table of Libraries ---- */
+
+/* Keeps a Library alive as the last one used, and lets go of the oldest beyond the limit. */
+static int
+keep_library(struct state *state, PyObject *key, PyObject *library)
+{
+    if (PyDict_SetItem(state->libraries, key, library) < 0) {
+        return -1;
+    }
+    PyObject *oldest, *value;
+    Py_ssize_t position = 0;
+    if (PyDict_GET_SIZE(state->libraries) > KEPT_LIBRARIES &&
+        PyDict_Next(state->libraries, &position, &oldest, &value)) {
+        Py_INCREF(oldest);
+        int result = PyDict_DelItem(state->libraries, oldest);
+        Py_DECREF(oldest);
+        return result;
+    }
+    return 0;
+}
+
+/* Returns a new reference; NULL with or without an exception. */
+static PyObject *
+find_library(struct state *state, PyObject *key)
+{
+    PyObject *library = Py_XNewRef(PyDict_GetItemWithError(state->libraries, key));
+    if (library != NULL && PyDict_DelItem(state->libraries, key) < 0) {
+        Py_CLEAR(library);
+    }
+    if (library == NULL && !PyErr_Occurred()) {
+        library = PyObject_CallMethod(state->living_libraries, "get", "O", key);
+        if (library == Py_None) {
+            Py_CLEAR(library);
+        }
+    }
+    if (library != NULL && keep_library(state, key, library) < 0) {
+        Py_CLEAR(library);
+    }
+    return library;
+}
+
+static PyObject *
+make_library(PyObject *module, const struct request *request, PyObject *texts, PyObject *options,
+             PyObject *key)
+{
+    struct state *state = PyModule_GetState(module);
+    PyObject *library = new_library(module, request, texts, options);
+    PyObject *first = NULL;
+    if (library == NULL) {
+        return NULL;
+    }
+    if (!request->force) { /* another thread may have been first while libtcc worked */
+        first = find_library(state, key);
+    }
+    if (first != NULL || PyErr_Occurred()) {
+        Py_DECREF(library);
+        return first;
+    }
+    if (PyObject_SetItem(state->living_libraries, key, library) < 0 ||
+        keep_library(state, key, library) < 0) {
+        Py_CLEAR(library);
+    }
+    return library;
+}
+
+/* ---- The sources ---- */
+
+static PyObject *
+read_file(PyObject *path)
+{
+    PyObject *io = PyImport_ImportModule("io");
+    PyObject *file = io == NULL ? NULL : PyObject_CallMethod(io, "open", "Os", path, "rb");
+    PyObject *bytes = file == NULL ? NULL : PyObject_CallMethod(file, "read", NULL);
+    PyObject *closed = file == NULL ? NULL : PyObject_CallMethod(file, "close", NULL);
+    if (closed == NULL) {
+        Py_CLEAR(bytes);
+    }
+    Py_XDECREF(closed);
+    Py_XDECREF(file);
+    Py_XDECREF(io);
+    return bytes;
+}
+
+/* A str is C text, an os.PathLike a file -> (bytes, path or None) */
+static PyObject *
+read_text(PyObject *source)
+{
+    if (PyUnicode_Check(source)) {
+        PyObject *bytes = PyUnicode_AsUTF8String(source);
+        return bytes == NULL ? NULL : Py_BuildValue("(NO)", bytes, Py_None);
+    }
+    if (!PyObject_HasAttrString(source, "__fspath__")) {
+        PyErr_Format(PyExc_TypeError,
+                     FUNCTION "(): 'source' must be str, the C text, an os.PathLike of a file, or a "
+                              "list of these, not %.100s",
+                     Py_TYPE(source)->tp_name);
+        return NULL;
+    }
+    PyObject *path = NULL;
+    if (PyUnicode_FSConverter(source, &path) == 0) {
+        return NULL;
+    }
+    PyObject *bytes = read_file(source);
+    PyObject *pair = bytes == NULL ? NULL : PyTuple_Pack(2, bytes, path);
+    Py_XDECREF(bytes);
+    Py_DECREF(path);
+    return pair;
+}
+
+static PyObject *
+read_texts(PyObject *source)
+{
+    PyObject *items = PyList_Check(source) || PyTuple_Check(source) ? PySequence_Tuple(source)
+                                                                    : PyTuple_Pack(1, source);
+    Py_ssize_t count = items == NULL ? 0 : PyTuple_GET_SIZE(items);
+    PyObject *texts = items == NULL ? NULL : PyTuple_New(count);
+    for (Py_ssize_t i = 0; texts != NULL && i < count; i++) {
+        PyObject *text = read_text(PyTuple_GET_ITEM(items, i));
+        if (text == NULL) {
+            Py_CLEAR(texts);
+        }
+        else {
+            PyTuple_SET_ITEM(texts, i, text);
+        }
+    }
+    Py_XDECREF(items);
+    if (texts != NULL && count == 0) {
+        PyErr_SetString(PyExc_ValueError, FUNCTION "(): 'source' is an empty list");
+        Py_CLEAR(texts);
+    }
+    return texts;
+}
+
+/* ---- Reading the arguments of compile itself ---- */
+
+static int
+set_text(PyObject *name, PyObject *value, PyObject **place)
+{
+    if (value == Py_None) {
+        return 0;
+    }
+    if (!PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, FUNCTION "(): '%U' must be str, not %.100s", name,
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    *place = value;
+    return 0;
+}
+
+static int
+set_keyword(struct request *request, const struct state *state, PyObject *name, PyObject *value)
+{
+    if (PyUnicode_CompareWithASCIIString(name, "source") == 0 && request->source == NULL) {
+        request->source = value;
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "T") == 0) {
+        return set_text(name, value, &request->t);
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "name") == 0) {
+        return set_text(name, value, &request->name);
+    }
+    if (PyUnicode_Compare(name, state->name_force) == 0) {
+        int truth = PyObject_IsTrue(value);
+        request->force = truth > 0;
+        return truth < 0 ? -1 : 0;
+    }
+    if (PyUnicode_Compare(name, state->name_support_code) == 0) {
+        PyErr_SetString(PyExc_TypeError, FUNCTION "() takes no 'support_code': put it in the source, "
+                                                  "or give a list of sources");
+        return -1;
+    }
+    request->has_options = true;
+    return options_set(&request->given, state, FUNCTION, name, value);
+}
+
+static int
+read_request(struct request *request, const struct state *state, PyObject *const *arguments,
+             Py_ssize_t count, PyObject *keywords)
+{
+    if (count > 1) {
+        PyErr_Format(PyExc_TypeError,
+                     FUNCTION "() takes 1 positional argument (source), %zd given", count);
+        return -1;
+    }
+    request->source = count > 0 ? arguments[0] : NULL;
+    Py_ssize_t keyword_count = keywords == NULL ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t i = 0; i < keyword_count; i++) {
+        if (set_keyword(request, state, PyTuple_GET_ITEM(keywords, i), arguments[count + i]) < 0) {
+            return -1;
+        }
+    }
+    if (request->source == NULL) {
+        PyErr_SetString(PyExc_TypeError, FUNCTION "() missing required argument: 'source'");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+or_none(PyObject *object)
+{
+    return object == NULL ? Py_None : object;
+}
+
+PyObject *
+compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    struct state *state = PyModule_GetState(module);
+    struct request request = {0};
+    if (read_request(&request, state, arguments, count, keywords) < 0) {
+        return NULL;
+    }
+    PyObject *options = NULL, *key = NULL, *library = NULL;
+    PyObject *texts = read_texts(request.source);
+    if (texts != NULL && request.has_options) {
+        options = options_canonical(&request.given, FUNCTION);
+    }
+    if (texts != NULL && (options != NULL || !request.has_options)) {
+        key = PyTuple_Pack(4, texts, or_none(options), or_none(request.t), or_none(request.name));
+    }
+    if (key != NULL) {
+        library = request.force ? NULL : find_library(state, key);
+        if (library == NULL && !PyErr_Occurred()) {
+            library = make_library(module, &request, texts, options, key);
+        }
+    }
+    Py_XDECREF(texts);
+    Py_XDECREF(options);
+    Py_XDECREF(key);
+    return library;
+}
+
+const char compile_doc[] =
+    "compile(source, *, T=None, headers=(), define_macros=(), undef_macros=(), include_dirs=(),\n"
+    "        libraries=(), library_dirs=(), extra_compile_args=(), name=None, force=False)\n"
+    "--\n\n"
+    "Compile C functions; their C99 prototypes say how Python calls them.\n"
+    "\n"
+    "Parameters\n"
+    "----------\n"
+    "source : str, os.PathLike, or a list of these\n"
+    "    C text, a file, or several translation units. Functions that are not static can be "
+    "called:\n"
+    "    ``const double a[m][n]`` is an array that is read, converted where needed; ``double a[n]`` "
+    "one\n"
+    "    changed in place; ``out double b[m][n]`` is allocated, zero at the start, and returned. "
+    "Sizes that\n"
+    "    the shapes tell (``m``, ``n``) are no arguments. ``const T *p`` and ``T *p`` take arrays of "
+    "any shape,\n"
+    "    C-contiguous, whose extent nobody checks; ``out double *q`` is a number returned. Numbers "
+    "are checked\n"
+    "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or None,\n"
+    "    ``PyObject *`` any object.\n"
+    "T : str, optional\n"
+    "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on first "
+    "use.\n"
+    "    Without a list, ``#pragma tinyweave T \"fdFD\"`` in the source, else the integer and floating "
+    "types.\n"
+    "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, extra_compile_args\n"
+    "    As for tw.inline.\n"
+    "name : str, optional\n"
+    "    The Library's ``__name__``.\n"
+    "force : bool\n"
+    "    A Library of its own, compiled anew.\n"
+    "\n"
+    "Returns\n"
+    "-------\n"
+    "Library\n"
+    "    Its attributes are the functions; the same one for the same source and options.\n"
+    "\n"
+    "Raises\n"
+    "------\n"
+    "CompileError\n"
+    "    The C text is wrong, or a prototype cannot be read; with its line and a caret.\n"
+    "TypeError, ValueError, OverflowError\n"
+    "    From a call: a dtype, a shape or a number that does not fit; names function and parameter.\n"
+    "OSError\n"
+    "    A file or a library is not found.\n"
+    "\n"
+    "Examples\n"
+    "--------\n"
+    ">>> lib = tw.compile('''\n"
+    "... /* The sum of the squares. */\n"
+    "... double energy(int n, const double a[n])\n"
+    "... {\n"
+    "...     double sum = 0;\n"
+    "...     for (int i = 0; i < n; i++) sum += a[i] * a[i];\n"
+    "...     return sum;\n"
+    "... }''')\n"
+    ">>> lib.energy([1, 2, 3])\n"
+    "14.0\n";
