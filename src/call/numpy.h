@@ -1,0 +1,15 @@
+/* numpy.h: NumPy's C API for the files of this folder, through one table that arguments.c imports. */
+#ifndef TINYWEAVE_NUMPY_H
+#define TINYWEAVE_NUMPY_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define PY_ARRAY_UNIQUE_SYMBOL tinyweave_array_api
+#ifndef TINYWEAVE_IMPORTS_NUMPY /* which one file defines, where the table then lies */
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+#include <numpy/arrayscalars.h>
+
+#endif
