@@ -455,28 +455,63 @@ fail_element(const struct conversion *to, PyArrayObject *plain, npy_intp index)
     return fail_overflow(to, text);
 }
 
-/* Index of the first integer that `wanted` does not hold, or -1. */
+/* Index of the first integer that `wanted` does not hold; there is one. */
 static npy_intp
 find_outside(PyArrayObject *plain, const struct number_type *wanted)
 {
     const struct number_type *type = number_type(PyArray_TYPE(plain));
     const char *item = PyArray_BYTES(plain);
-    npy_intp count = PyArray_SIZE(plain);
-    long long high = wanted->high > LLONG_MAX ? LLONG_MAX : (long long)wanted->high;
-    for (npy_intp i = 0; i < count; i++, item += type->size) {
-        bool fits;
-        if (type->low < 0) {
-            long long value = signed_number(type->size, item);
-            fits = value >= wanted->low && value <= high;
-        }
-        else {
-            fits = unsigned_number(type->size, item) <= wanted->high;
-        }
+    npy_intp index = 0;
+    for (;; index++, item += type->size) {
+        long long value = signed_number(type->size, item);
+        bool fits = type->low < 0
+                        ? value >= wanted->low && (value < 0 || (npy_uint64)value <= wanted->high)
+                        : unsigned_number(type->size, item) <= wanted->high;
         if (!fits) {
-            return i;
+            return index;
         }
     }
-    return -1;
+}
+
+/* The bits that any distance from `low` has. A range of integers has 2**n values, so that those bits tell
+ * whether one is outside; and unlike a search, and comparisons of 64 bits, this loop is vectorised. */
+#define INTEGER_TYPES(TYPE)                                                                        \
+    TYPE(npy_int8)                                                                                 \
+    TYPE(npy_int16)                                                                                \
+    TYPE(npy_int32)                                                                                \
+    TYPE(npy_int64)                                                                                \
+    TYPE(npy_uint8)                                                                                \
+    TYPE(npy_uint16)                                                                               \
+    TYPE(npy_uint32)                                                                               \
+    TYPE(npy_uint64)
+
+#define TYPE(c_type)                                                                               \
+    static npy_uint64 distance_bits_##c_type(const c_type *items, npy_intp count, npy_uint64 low)  \
+    {                                                                                              \
+        npy_uint64 bits = 0;                                                                       \
+        for (npy_intp i = 0; i < count; i++) {                                                     \
+            bits |= (npy_uint64)items[i] - low;                                                    \
+        }                                                                                          \
+        return bits;                                                                               \
+    }
+INTEGER_TYPES(TYPE)
+#undef TYPE
+
+static bool
+any_outside(PyArrayObject *plain, const struct number_type *wanted)
+{
+    const struct number_type *type = number_type(PyArray_TYPE(plain));
+    npy_intp count = PyArray_SIZE(plain);
+    long long low = type->low > wanted->low ? type->low : wanted->low;
+    npy_uint64 high = type->high < wanted->high ? type->high : wanted->high;
+    npy_uint64 range = high - (npy_uint64)low;
+#define TYPE(c_type)                                                                               \
+    if (type->size == (int)sizeof(c_type) && (type->low < 0) == ((c_type) - 1 < 1)) {              \
+        return distance_bits_##c_type(PyArray_DATA(plain), count, (npy_uint64)low) > range;        \
+    }
+    INTEGER_TYPES(TYPE)
+#undef TYPE
+    return false;
 }
 
 static PyArrayObject *
@@ -492,12 +527,11 @@ cast_integers(const struct conversion *to, PyArrayObject *array)
         return NULL;
     }
     PyArrayObject *result = NULL;
-    npy_intp outside = find_outside(plain, wanted);
-    if (outside < 0) {
-        result = cast(plain, to->type);
+    if (any_outside(plain, wanted)) {
+        fail_element(to, plain, find_outside(plain, wanted));
     }
     else {
-        fail_element(to, plain, outside);
+        result = cast(plain, to->type);
     }
     Py_DECREF(plain);
     return result;
@@ -558,14 +592,31 @@ cast_quietly(PyArrayObject *array, int type)
     return result;
 }
 
+/* By the bits: a comparison would raise a flag for a signaling NaN. */
+static bool
+is_infinite_float(const float *number)
+{
+    npy_uint32 bits;
+    memcpy(&bits, number, sizeof(bits));
+    return bits << 1 == 0xff000000U;
+}
+
+static bool
+is_infinite_double(const double *number)
+{
+    npy_uint64 bits;
+    memcpy(&bits, number, sizeof(bits));
+    return bits << 1 == 0xffe0000000000000U;
+}
+
 static bool
 is_infinite(int size, const void *parts, npy_intp index)
 {
     if (size == (int)sizeof(float)) {
-        return isinf(((const float *)parts)[index]);
+        return is_infinite_float((const float *)parts + index);
     }
     if (size == (int)sizeof(double)) {
-        return isinf(((const double *)parts)[index]);
+        return is_infinite_double((const double *)parts + index);
     }
     return isinf(((const long double *)parts)[index]);
 }
@@ -576,17 +627,27 @@ part_count(const struct number_type *type)
     return type->kind == KIND_COMPLEX ? 2 : 1;
 }
 
+/* In an array of float, double or complex numbers of them. */
 static bool
 has_infinity(PyArrayObject *plain)
 {
     const struct number_type *type = number_type(PyArray_TYPE(plain));
     npy_intp count = PyArray_SIZE(plain) * part_count(type);
-    for (npy_intp i = 0; i < count; i++) {
-        if (is_infinite(type->size, PyArray_DATA(plain), i)) {
-            return true;
+    const float *floats = PyArray_DATA(plain);
+    const double *doubles = PyArray_DATA(plain);
+    npy_uint32 any_float = 0; /* as wide as the numbers, which is what vectorises */
+    npy_uint64 any_double = 0;
+    if (type->size == (int)sizeof(float)) {
+        for (npy_intp i = 0; i < count; i++) {
+            any_float |= is_infinite_float(floats + i);
         }
     }
-    return false;
+    else {
+        for (npy_intp i = 0; i < count; i++) {
+            any_double |= is_infinite_double(doubles + i);
+        }
+    }
+    return any_float != 0 || any_double != 0;
 }
 
 /* Index of the first element of `source` with a finite part that is infinite in `result`, or -1. */
@@ -625,10 +686,57 @@ check_overflow(const struct conversion *to, PyArrayObject *array, PyArrayObject 
     return status;
 }
 
+static void
+convert_parts(int size, const void *from, void *to, npy_intp count)
+{
+    const float *floats = from;
+    const double *doubles = from;
+    fexcept_t flags;
+    fegetexceptflag(&flags, FE_ALL_EXCEPT);
+    if (size == (int)sizeof(float)) {
+        for (npy_intp i = 0; i < count; i++) {
+            ((double *)to)[i] = floats[i];
+        }
+    }
+    else {
+        for (npy_intp i = 0; i < count; i++) {
+            ((float *)to)[i] = (float)doubles[i];
+        }
+    }
+    fesetexceptflag(&flags, FE_ALL_EXCEPT);
+}
+
+/* float to double or back, or complex numbers of them: without NumPy, whose np.errstate takes longer than a
+ * small array. */
+static PyArrayObject *
+cast_parts(PyArrayObject *array, int type)
+{
+    const struct number_type *from = number_type(PyArray_TYPE(array));
+    PyArrayObject *plain = cast(array, PyArray_TYPE(array));
+    PyArrayObject *result = NULL;
+    if (plain != NULL) {
+        result = (PyArrayObject *)PyArray_SimpleNew(PyArray_NDIM(plain), PyArray_DIMS(plain), type);
+    }
+    if (result != NULL) {
+        convert_parts(from->size, PyArray_DATA(plain), PyArray_DATA(result),
+                      PyArray_SIZE(plain) * part_count(from));
+    }
+    Py_XDECREF(plain);
+    return result;
+}
+
+static bool
+is_float_or_double(const struct number_type *type)
+{
+    return type->size == (int)sizeof(float) || type->size == (int)sizeof(double);
+}
+
 static PyArrayObject *
 cast_floats(const struct conversion *to, PyArrayObject *array)
 {
-    PyArrayObject *result = cast_quietly(array, to->type);
+    const struct number_type *from = number_type(PyArray_TYPE(array));
+    bool parts = from->kind == number_type(to->type)->kind && is_float_or_double(from);
+    PyArrayObject *result = parts ? cast_parts(array, to->type) : cast_quietly(array, to->type);
     if (result != NULL && check_overflow(to, array, result) < 0) {
         Py_CLEAR(result);
     }
