@@ -1,8 +1,8 @@
 /* arguments.c: Python values -> what C sees of them. */
 #include "arguments.h"
 
-#include <numpy/arrayobject.h>
-#include <numpy/arrayscalars.h>
+#define TINYWEAVE_IMPORTS_NUMPY
+#include "numpy.h"
 #include <numpy/ufuncobject.h>
 
 #include "../state.h"
