@@ -52,14 +52,21 @@ enum type_kind {
     TYPE_NAMED, /* by an identifier nothing in the unit or the prelude declares: T, a system header's */
 };
 
-enum qualifier { QUALIFIER_CONST = 1, QUALIFIER_VOLATILE = 2, QUALIFIER_RESTRICT = 4, QUALIFIER_ATOMIC = 8 };
+enum qualifier {
+    QUALIFIER_CONST = 1,
+    QUALIFIER_VOLATILE = 2,
+    QUALIFIER_RESTRICT = 4,
+    QUALIFIER_ATOMIC = 8
+};
 
 /* typedefs are resolved: their names do not show. */
 struct type {
     enum type_kind kind;
-    unsigned qualifiers;      /* of the type itself; of an array in a parameter, what stands in its [ ] */
-    enum basic_type basic;    /* TYPE_BASIC */
+    unsigned
+        qualifiers; /* of the type itself; of an array in a parameter, what stands in its [ ] */
+    enum basic_type basic; /* TYPE_BASIC */
     const struct type *target;
+    int depth; /* how many types nest in it, parameters' too: at most CHECK_DEPTH, so recursion ends */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
@@ -143,7 +150,8 @@ struct declaration {
     const struct type *type;
     const struct token *first; /* of its specifiers */
     const struct token *last;  /* of the declarator, before { ; = or , */
-    const char *comment; /* in the source's text: the block comment, or the run of // lines, that ends
+    const char
+        *comment; /* in the source's text: the block comment, or the run of // lines, that ends
                             right above `first` (white space with at most one line break between, and
                             nothing else on its first line before it); NULL: none */
     size_t comment_length; /* its marks included */
@@ -152,8 +160,9 @@ struct declaration {
 struct declarations {
     struct declaration *items; /* in order */
     size_t count;
-    bool uses_type_t; /* `T` is a type in a non-static function's declaration, and nothing declares it */
-    void *memory;     /* what declarations_free frees */
+    bool
+        uses_type_t; /* `T` is a type in a non-static function's declaration, and nothing declares it */
+    void *memory; /* what declarations_free frees */
 };
 
 /* Reads a unit. Types that the prelude knows (size_t, int32_t, npy_double, PyObject, bool ...:
