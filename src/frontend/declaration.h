@@ -66,6 +66,7 @@ struct type {
         qualifiers; /* of the type itself; of an array in a parameter, what stands in its [ ] */
     enum basic_type basic; /* TYPE_BASIC */
     const struct type *target;
+    int depth; /* how many types nest in it, parameters' too: at most CHECK_DEPTH, so recursion ends */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */

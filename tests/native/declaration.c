@@ -1,0 +1,233 @@
+/* declaration.c: the declaration reader, for tests through ctypes.PyDLL.
+ *
+ * In place of the preprocessor stand the text's own tokens, without its directives, and macros of one token:
+ * "#define NAME TOKEN" above its use.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../src/frontend/declaration.h"
+
+/* ---- The unit ---- */
+
+/* The one token of the macro's body, or NULL. */
+static const struct token *
+macro_body(const struct source *source, const struct token *name)
+{
+    for (const struct token *token = source->tokens.items; token + 2 < name; token++) {
+        if (token->directive && token_is(token, "define") && token_compare(token + 1, name) == 0) {
+            return token + 2;
+        }
+    }
+    return NULL;
+}
+
+static int
+fill_unit(struct source *source, struct expanded *unit)
+{
+    size_t size = source->tokens.count + 1;
+    unit->items = malloc(size * sizeof(*unit->items));
+    unit->from = malloc(size * sizeof(*unit->from));
+    if (unit->items == NULL || unit->from == NULL) {
+        return -1;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < size; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (token->directive) {
+            continue;
+        }
+        const struct token *body =
+            token->kind == TOKEN_IDENTIFIER ? macro_body(source, token) : NULL;
+        unit->items[count] = body != NULL ? *body : *token;
+        unit->items[count].line = token->line;
+        unit->items[count].column = token->column;
+        unit->from[count++] = source;
+    }
+    unit->count = count - 1;
+    return 0;
+}
+
+/* ---- As Python objects ---- */
+
+static PyObject *
+token_string(const struct token *token)
+{
+    return token == NULL ? Py_NewRef(Py_None)
+                         : PyUnicode_DecodeUTF8(token->start, (Py_ssize_t)token->length, "replace");
+}
+
+/* ("constant", 3), ("name", "n"), ("star",), ("other",), or (number of the operator, operands ...) */
+static PyObject *
+expression_tuple(const struct expression *expression)
+{
+    if (expression == NULL) {
+        return Py_NewRef(Py_None);
+    }
+    switch (expression->kind) {
+    case EXPRESSION_CONSTANT:
+        return Py_BuildValue("sL", "constant", expression->value);
+    case EXPRESSION_NAME:
+        return Py_BuildValue("sN", "name", token_string(expression->name));
+    case EXPRESSION_STAR:
+        return Py_BuildValue("(s)", "star");
+    case EXPRESSION_OTHER:
+        return Py_BuildValue("(s)", "other");
+    default:
+        break;
+    }
+    PyObject *kind = PyLong_FromLong((long)expression->kind);
+    PyObject *operands[3] = {NULL, NULL, NULL};
+    for (int i = 0; i < 3 && expression->operands[i] != NULL; i++) {
+        operands[i] = expression_tuple(expression->operands[i]);
+    }
+    if (operands[2] != NULL) {
+        return Py_BuildValue("NNNN", kind, operands[0], operands[1], operands[2]);
+    }
+    return operands[1] != NULL ? Py_BuildValue("NNN", kind, operands[0], operands[1])
+                               : Py_BuildValue("NN", kind, operands[0]);
+}
+
+static PyObject *
+extent_value(const struct expression *extent)
+{
+    long long value;
+    return extent != NULL && expression_constant(extent, &value) == 0 ? PyLong_FromLongLong(value)
+                                                                      : Py_NewRef(Py_None);
+}
+
+static PyObject *
+described(const struct type *type, const struct token *token, int bare)
+{
+    struct buffer text = BUFFER_INIT;
+    char name[100] = "";
+    if (token != NULL && token->length < sizeof(name)) {
+        memcpy(name, token->start, token->length);
+    }
+    buffer_append_string(&text, "|"); /* what stands before is not looked at */
+    type_describe(type, name, bare, &text);
+    PyObject *string =
+        PyUnicode_DecodeUTF8(text.data + 1, (Py_ssize_t)strlen(text.data + 1), "replace");
+    buffer_free(&text);
+    return string;
+}
+
+static PyObject *type_tuple(const struct type *type);
+
+static PyObject *
+parameter_tuple(const struct parameter *parameter)
+{
+    return Py_BuildValue("NiNNNN", token_string(parameter->name), (int)parameter->word,
+                         token_string(parameter->word_token), type_tuple(parameter->type),
+                         token_string(parameter->first), token_string(parameter->last));
+}
+
+static PyObject *
+function_tuple(const struct type *type)
+{
+    PyObject *parameters = PyTuple_New((Py_ssize_t)type->parameter_count);
+    for (size_t i = 0; i < type->parameter_count; i++) {
+        PyTuple_SetItem(parameters, (Py_ssize_t)i, parameter_tuple(&type->parameters[i]));
+    }
+    return Py_BuildValue("NNN", parameters, PyBool_FromLong(type->variadic),
+                         PyBool_FromLong(type->no_prototype));
+}
+
+static PyObject *
+detail(const struct type *type)
+{
+    static const char *const spellings[] = {
+#define BASIC(name, spelling) spelling,
+        BASIC_TYPES(BASIC)
+#undef BASIC
+    };
+    switch (type->kind) {
+    case TYPE_BASIC:
+        return PyUnicode_FromString(spellings[type->basic]);
+    case TYPE_ARRAY:
+        return Py_BuildValue("NNN", PyBool_FromLong(type->is_static),
+                             expression_tuple(type->extent), extent_value(type->extent));
+    case TYPE_FUNCTION:
+        return function_tuple(type);
+    default:
+        return token_string(type->name);
+    }
+}
+
+/* (kind, qualifiers, detail, target, known) */
+static PyObject *
+type_tuple(const struct type *type)
+{
+    static const char *const kinds[] = {"void",   "basic", "pointer", "array", "function",
+                                        "struct", "union", "enum",    "named"};
+    return Py_BuildValue("sINNz", kinds[type->kind], type->qualifiers, detail(type),
+                         type->target != NULL ? type_tuple(type->target) : Py_NewRef(Py_None),
+                         type->known);
+}
+
+static PyObject *
+declaration_dict(const struct declaration *item)
+{
+    static const char *const storages[] = {"", "extern", "static", "typedef"};
+    return Py_BuildValue(
+        "{s:N,s:s,s:N,s:N,s:N,s:i,s:N,s:N,s:N,s:N,s:y#}", "name", token_string(item->name),
+        "storage", storages[item->storage], "inline", PyBool_FromLong(item->is_inline),
+        "definition", PyBool_FromLong(item->is_definition), "type", type_tuple(item->type), "depth",
+        item->type->depth, "text", described(item->type, item->name, 0), "bare",
+        described(item->type, item->name, 1), "first", token_string(item->first), "last",
+        token_string(item->last), "comment", item->comment, (Py_ssize_t)item->comment_length);
+}
+
+static PyObject *
+declarations_tuple(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->count);
+    for (size_t i = 0; i < declarations->count; i++) {
+        PyList_SetItem(list, (Py_ssize_t)i, declaration_dict(&declarations->items[i]));
+    }
+    return Py_BuildValue("NN", list, PyBool_FromLong(declarations->uses_type_t));
+}
+
+static PyObject *
+spot_tuple(const struct spot *spot)
+{
+    return Py_BuildValue(
+        "iiN", spot->line, spot->column,
+        PyUnicode_DecodeUTF8(spot->message, (Py_ssize_t)strlen(spot->message), "replace"));
+}
+
+/* ([declaration], uses_type_t), or (line, column, message). With `only` >= 0: of the first so many tokens. */
+PyObject *
+declaration_read(PyObject *text, Py_ssize_t only)
+{
+    struct source source = {.label = "tw:code", .argument = "code"};
+    source.text = PyBytes_AsString(text);
+    source.length = (size_t)PyBytes_Size(text);
+    struct spot spot;
+    if (lexer_scan(&source, &spot) < 0) {
+        return spot_tuple(&spot);
+    }
+    struct expanded unit = {.items = NULL, .from = NULL};
+    PyObject *result = NULL;
+    struct declarations declarations = {.items = NULL};
+    if (fill_unit(&source, &unit) < 0) {
+        PyErr_NoMemory();
+    }
+    else {
+        if (only >= 0 && (size_t)only < unit.count) {
+            unit.items[only] = unit.items[unit.count];
+            unit.count = (size_t)only;
+        }
+        result = declarations_read(&unit, &declarations, &spot) < 0
+                     ? spot_tuple(&spot)
+                     : declarations_tuple(&declarations);
+        declarations_free(&declarations);
+    }
+    free(unit.items);
+    free(unit.from);
+    lexer_free(&source);
+    return result;
+}
