@@ -13,19 +13,21 @@
 struct kernel {
     struct memory_entry entry; /* first: a kernel is an entry of state->kernels */
     struct state *state;
-    _Atomic(void *) entry_point; /* of a snippet: a call_code; a faster tier may swap it between two calls.
+    _Atomic(void *)
+        entry_point; /* of a snippet: a call_code; a faster tier may swap it between two calls.
                                     Of functions: their table (frontend/function.h) */
     struct image *image;
     void **handles; /* of the libraries the unit names */
     size_t handle_count;
     bool needs_gil;                        /* uses Python's or NumPy's API, or the real headers */
     bool prints;                           /* links to printf or its kin */
-    bool slow;                             /* an earlier call was long: release the GIL */
+    struct pace pace;                      /* of a snippet's calls */
     void (*forget)(struct kernel *kernel); /* called once, before the kernel is freed */
     void *variants;                        /* what `forget` looks after (call/inline.c) */
 };
 
-#define KERNEL_ENTRY "tw_kernel" /* the unit's function that is entered, or its table of functions */
+#define KERNEL_ENTRY                                                                               \
+    "tw_kernel" /* the unit's function that is entered, or its table of functions */
 
 /* Where a kernel came from, for verbose=. */
 enum kernel_origin { KERNEL_MEMORY, KERNEL_DISK, KERNEL_COMPILED };

@@ -44,10 +44,10 @@ struct state {
     struct memory kernels;  /* kernels of inline, by key */
     struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
-    PyObject *sites;      /* code -> capsule of its struct site (call/inline.c) */
-    PyObject *libraries;  /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
-    char *package_folder; /* where the shims lie */
+    char *package_folder;       /* where the shims lie */
     char *numpy_version;
     void **numpy_api; /* NumPy's tables of functions, for units that include its headers */
     void **numpy_ufunc_api;

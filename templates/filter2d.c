@@ -3,7 +3,7 @@
  *     tw.templates.filter2d(np.arange(30.).reshape(5, 6))       interior 4*a, border 0
  *
  * A pointer to each of the three rows at hand: TinyCC computes a[i][j] anew at every use, which takes three
- * times as long. Weights are real numbers; tw_mul and tw_add work on any T.
+ * times as long. tw_mul and tw_add work on any T; the weights are floats, so that float32 is not widened.
  */
 #pragma tinyweave T "fdFD"
 
@@ -20,7 +20,7 @@ void filter2d(long m, long n, const T a[m][n], out T b[m][n])
         for (long j = 1; j < n - 1; j++) {
             T edges = tw_add(tw_add(north[j], south[j]), tw_add(here[j - 1], here[j + 1]));
             T corners = tw_add(tw_add(north[j - 1], north[j + 1]), tw_add(south[j - 1], south[j + 1]));
-            to[j] = tw_add(here[j], tw_add(tw_mul(.5, edges), tw_mul(.25, corners)));
+            to[j] = tw_add(here[j], tw_add(tw_mul(.5f, edges), tw_mul(.25f, corners)));
         }
     }
 }

@@ -17,6 +17,7 @@
 /* A call measured longer than this runs without the GIL from then on. The coarse clock costs 5 ns and
  * ticks every 1 to 4 ms, so only a difference of two ticks and more means anything. */
 #define CALL_LONG_NS 8000000
+#define CALL_SAMPLE 16
 
 /* ---- What code leaves behind ---- */
 
@@ -209,7 +210,7 @@ struct entry {
     struct kernel *kernel;
     call_code *code;
     const void *arguments;
-    bool *slow; /* an earlier call was long */
+    struct pace *pace;
 };
 
 /* The one place where compiled code is entered; a guard against crashes stands here. */
@@ -237,12 +238,19 @@ enter_without_gil(const struct entry *entry, struct call *call)
     call->gil_released = false;
 }
 
-static void
+/* Reading the clock twice costs as much as a small function: after the first calls, one in CALL_SAMPLE is
+ * measured. */
+static inline void
 enter_and_measure(const struct entry *entry, struct call *call)
 {
+    unsigned calls = entry->pace->calls++;
+    if (calls >= CALL_SAMPLE && calls % CALL_SAMPLE != 0) {
+        enter(entry, call);
+        return;
+    }
     long long start = coarse_ns();
     enter(entry, call);
-    *entry->slow = coarse_ns() - start >= CALL_LONG_NS;
+    entry->pace->slow = coarse_ns() - start >= CALL_LONG_NS;
 }
 
 static void
@@ -255,7 +263,7 @@ run(const struct entry *entry, struct call *call, size_t bytes)
     if (kernel->needs_gil) {
         enter(entry, call);
     }
-    else if (*entry->slow || bytes >= CALL_LONG_BYTES) {
+    else if (entry->pace->slow || bytes >= CALL_LONG_BYTES) {
         enter_without_gil(entry, call);
     }
     else {
@@ -268,7 +276,7 @@ call_kernel(struct kernel *kernel, const struct argument *arguments, size_t byte
             const char *function)
 {
     struct call call = {0};
-    struct entry entry = {kernel, NULL, arguments, &kernel->slow};
+    struct entry entry = {kernel, NULL, arguments, &kernel->pace};
     *(void **)&entry.code = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
     kernel->entry.references++; /* the code may drop its own kernel from the cache */
     run(&entry, &call, bytes);
@@ -278,10 +286,10 @@ call_kernel(struct kernel *kernel, const struct argument *arguments, size_t byte
 }
 
 int
-call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes, bool *slow)
+call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes, struct pace *pace)
 {
-    struct entry entry = {kernel, code, slots, slow};
-    if (!kernel->prints && !kernel->needs_gil && !*slow && bytes < CALL_LONG_BYTES) {
+    struct entry entry = {kernel, code, slots, pace};
+    if (!kernel->prints && !kernel->needs_gil && !pace->slow && bytes < CALL_LONG_BYTES) {
         enter_and_measure(&entry, NULL); /* it looks at no call */
         return kernel->handle_count > 0 && PyErr_Occurred() ? -1 : 0;
     }

@@ -88,9 +88,15 @@ PyObject *call_kernel(struct kernel *kernel, const struct argument *arguments, s
 /* A snippet's or a function's entry: its arguments, or its slots (frontend/function.h). */
 typedef void call_code(struct call *call, const void *arguments);
 
-/* Enters a function of a kernel. `slow` is the function's own note that an earlier call was long. Returns 0, or
- * -1 with an exception: the code's own, or the one sys.stdout raised. The caller keeps the kernel and all
+/* What was learned of earlier calls. */
+struct pace {
+    unsigned calls;
+    bool slow; /* the last one measured was long: the GIL is released */
+};
+
+/* Enters a function of a kernel. `pace` is the function's own. Returns 0, or -1 with an exception: the code's own, or the one sys.stdout raised. The caller keeps the kernel and all
  * that the slots refer to. */
-int call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes, bool *slow);
+int call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes,
+                  struct pace *pace);
 
 #endif

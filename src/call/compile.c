@@ -42,7 +42,7 @@ struct library {
     struct plans plans;
     char *letters; /* of T's dtypes, NumPy's characters */
     bool generic;
-    bool force; /* its kernels are its own */
+    bool force;                              /* its kernels are its own */
     struct kernel *kernels[NPY_CDOUBLE + 2]; /* by dtype; the last one where T is no dtype */
 };
 
@@ -56,7 +56,7 @@ struct build {
     struct program program;
     struct unit unit;
     struct buffer headers;
-    char (*labels)[2][40]; /* of each text: "tw:source", "source" */
+    char (*labels)[2][48]; /* of each text: "tw:source", "source" */
 };
 
 static void
@@ -85,7 +85,10 @@ add_folder(PyObject *path, struct strings *folders)
     const char *text = PyBytes_AS_STRING(path);
     const char *slash = strrchr(text, '/');
     size_t length = slash == NULL ? 0 : (size_t)(slash - text);
-    return strings_append(folders, length > 0 ? text : slash == text ? "/" : ".",
+    return strings_append(folders,
+                          length > 0      ? text
+                          : slash == text ? "/"
+                                          : ".",
                           length > 0 ? length : 1);
 }
 
@@ -126,8 +129,8 @@ fill_program(struct build *build)
         struct source *sources = build->program.units[i].sources;
         PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
         char *label = build->labels[i][0], *argument = build->labels[i][1];
-        snprintf(argument, sizeof(build->labels[i][1]), count == 1 ? "source" : "source[%zu]", i);
-        snprintf(label, sizeof(build->labels[i][0]), "tw:%s", argument);
+        snprintf(argument, 40, count == 1 ? "source" : "source[%zu]", i);
+        snprintf(label, sizeof(build->labels[i][0]), "tw:%.40s", argument);
         fill_source(&sources[PREAMBLE_MACROS], "tw:define_macros", "define_macros",
                     build->options.macros.data, build->options.macros.size);
         fill_source(&sources[PREAMBLE_HEADERS], "tw:headers", "headers",
@@ -263,10 +266,9 @@ build_kernel(struct build *build, const struct plans *plans, int type)
     }
     struct problem problem = {PROBLEM_NONE, ""};
     enum kernel_origin origin;
-    struct kernel *kernel = kernel_obtain(
-        build->state, &build->unit, &build->headers,
-        build->program.units[0].sources[PREAMBLE_TEXTS].text, build->library->force, &origin,
-        &problem);
+    struct kernel *kernel = kernel_obtain(build->state, &build->unit, &build->headers,
+                                          build->program.units[0].sources[PREAMBLE_TEXTS].text,
+                                          build->library->force, &origin, &problem);
     if (kernel == NULL) {
         raise_problem(build, &problem);
     }
@@ -301,9 +303,8 @@ library_kernel(PyObject *self, int type)
     if (kernel != NULL) {
         return kernel;
     }
-    struct build build = {.state = PyModule_GetState(library->module),
-                          .library = library,
-                          .headers = BUFFER_INIT};
+    struct build build = {
+        .state = PyModule_GetState(library->module), .library = library, .headers = BUFFER_INIT};
     struct plans plans;
     if (start_build(&build, &plans) == 0) {
         kernel = build_kernel(&build, &plans, type);
@@ -329,7 +330,8 @@ read_letters(const char *letters)
         }
     }
     if (*letters == '\0') {
-        PyErr_SetString(PyExc_ValueError, FUNCTION "(): 'T' is empty; expected dtype characters, \"fd\"");
+        PyErr_SetString(PyExc_ValueError,
+                        FUNCTION "(): 'T' is empty; expected dtype characters, \"fd\"");
         return NULL;
     }
     char *copy = strdup(letters);
@@ -379,9 +381,8 @@ add_functions(struct library *library, struct state *state)
         }
         PyObject *function = function_new(state->function_type, (PyObject *)library, plan, i,
                                           library->letters, library_kernel);
-        int result = function == NULL
-                         ? -1
-                         : PyDict_SetItemString(library->functions, plan->name, function);
+        int result =
+            function == NULL ? -1 : PyDict_SetItemString(library->functions, plan->name, function);
         Py_XDECREF(function);
         if (result < 0) {
             return -1;
@@ -526,7 +527,8 @@ library_getattro(PyObject *self, PyObject *name)
     else if (library->functions != NULL) {
         PyErr_Clear();
         PyObject *names = PyDict_Keys(library->functions);
-        PyErr_Format(PyExc_AttributeError, "the library has no function %R; it has %R", name, names);
+        PyErr_Format(PyExc_AttributeError, "the library has no function %R; it has %R", name,
+                     names);
         Py_XDECREF(names);
     }
     return NULL;
@@ -536,9 +538,9 @@ static PyObject *
 library_dir(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *names = PyDict_Keys(((struct library *)self)->functions);
-    PyObject *own = names == NULL ? NULL
-                                  : PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__",
-                                                        "O", self);
+    PyObject *own = names == NULL
+                        ? NULL
+                        : PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", self);
     PyObject *all = own == NULL ? NULL : PySequence_InPlaceConcat(names, own);
     Py_XDECREF(names);
     Py_XDECREF(own);
@@ -561,9 +563,9 @@ library_get_source(PyObject *self, void *Py_UNUSED(closure))
         buffer_append_string(&text, i > 0 ? "\n" : "");
         buffer_append(&text, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
     }
-    PyObject *result =
-        text.failed ? PyErr_NoMemory()
-                    : PyUnicode_DecodeUTF8(text.data, (Py_ssize_t)text.size, "replace");
+    PyObject *result = text.failed
+                           ? PyErr_NoMemory()
+                           : PyUnicode_DecodeUTF8(text.data, (Py_ssize_t)text.size, "replace");
     buffer_free(&text);
     return result;
 }
@@ -594,7 +596,8 @@ static PyMethodDef LIBRARY_METHODS[] = {
 
 static PyGetSetDef LIBRARY_GETSET[] = {
     {"__name__", library_get_name, NULL, "The name given to tw.compile.", NULL},
-    {"source", library_get_source, NULL, "The C text, a str; several texts one after the other.", NULL},
+    {"source", library_get_source, NULL, "The C text, a str; several texts one after the other.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -680,7 +683,7 @@ find_library(struct state *state, PyObject *key)
         Py_CLEAR(library);
     }
     if (library == NULL && !PyErr_Occurred()) {
-        library = PyObject_CallMethod(state->living_libraries, "get", "O", key);
+        library = PyObject_CallMethod(state->living_libraries, "get", "(O)", key);
         if (library == Py_None) {
             Py_CLEAR(library);
         }
@@ -743,8 +746,9 @@ read_text(PyObject *source)
     }
     if (!PyObject_HasAttrString(source, "__fspath__")) {
         PyErr_Format(PyExc_TypeError,
-                     FUNCTION "(): 'source' must be str, the C text, an os.PathLike of a file, or a "
-                              "list of these, not %.100s",
+                     FUNCTION
+                     "(): 'source' must be str, the C text, an os.PathLike of a file, or a "
+                     "list of these, not %.100s",
                      Py_TYPE(source)->tp_name);
         return NULL;
     }
@@ -819,8 +823,9 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
         return truth < 0 ? -1 : 0;
     }
     if (PyUnicode_Compare(name, state->name_support_code) == 0) {
-        PyErr_SetString(PyExc_TypeError, FUNCTION "() takes no 'support_code': put it in the source, "
-                                                  "or give a list of sources");
+        PyErr_SetString(PyExc_TypeError,
+                        FUNCTION "() takes no 'support_code': put it in the source, "
+                                 "or give a list of sources");
         return -1;
     }
     request->has_options = true;
@@ -832,8 +837,8 @@ read_request(struct request *request, const struct state *state, PyObject *const
              Py_ssize_t count, PyObject *keywords)
 {
     if (count > 1) {
-        PyErr_Format(PyExc_TypeError,
-                     FUNCTION "() takes 1 positional argument (source), %zd given", count);
+        PyErr_Format(PyExc_TypeError, FUNCTION "() takes 1 positional argument (source), %zd given",
+                     count);
         return -1;
     }
     request->source = count > 0 ? arguments[0] : NULL;
@@ -895,22 +900,28 @@ const char compile_doc[] =
     "source : str, os.PathLike, or a list of these\n"
     "    C text, a file, or several translation units. Functions that are not static can be "
     "called:\n"
-    "    ``const double a[m][n]`` is an array that is read, converted where needed; ``double a[n]`` "
+    "    ``const double a[m][n]`` is an array that is read, converted where needed; ``double "
+    "a[n]`` "
     "one\n"
     "    changed in place; ``out double b[m][n]`` is allocated, zero at the start, and returned. "
     "Sizes that\n"
-    "    the shapes tell (``m``, ``n``) are no arguments. ``const T *p`` and ``T *p`` take arrays of "
+    "    the shapes tell (``m``, ``n``) are no arguments. ``const T *p`` and ``T *p`` take arrays "
+    "of "
     "any shape,\n"
     "    C-contiguous, whose extent nobody checks; ``out double *q`` is a number returned. Numbers "
     "are checked\n"
-    "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or None,\n"
+    "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or "
+    "None,\n"
     "    ``PyObject *`` any object.\n"
     "T : str, optional\n"
-    "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on first "
+    "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on "
+    "first "
     "use.\n"
-    "    Without a list, ``#pragma tinyweave T \"fdFD\"`` in the source, else the integer and floating "
+    "    Without a list, ``#pragma tinyweave T \"fdFD\"`` in the source, else the integer and "
+    "floating "
     "types.\n"
-    "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, extra_compile_args\n"
+    "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
+    "extra_compile_args\n"
     "    As for tw.inline.\n"
     "name : str, optional\n"
     "    The Library's ``__name__``.\n"
@@ -927,7 +938,8 @@ const char compile_doc[] =
     "CompileError\n"
     "    The C text is wrong, or a prototype cannot be read; with its line and a caret.\n"
     "TypeError, ValueError, OverflowError\n"
-    "    From a call: a dtype, a shape or a number that does not fit; names function and parameter.\n"
+    "    From a call: a dtype, a shape or a number that does not fit; names function and "
+    "parameter.\n"
     "OSError\n"
     "    A file or a library is not found.\n"
     "\n"

@@ -25,7 +25,7 @@
 struct target {
     struct kernel *kernel; /* the Library's; NULL: not asked for yet */
     call_code *code;
-    bool slow;
+    struct pace pace;
 };
 
 #define NOT_GENERIC (NPY_CDOUBLE + 2) /* its target's index; the others' is the dtype's number */
@@ -50,9 +50,9 @@ typedef double slot[2];
 struct invocation {
     struct function *function;
     const struct plan *plan;
-    int type;         /* bound to T; -1 */
-    slot *slots;      /* one a parameter, one for the result */
-    PyObject **given; /* what was passed for each parameter, borrowed; NULL: nothing */
+    int type;          /* bound to T; -1 */
+    slot *slots;       /* one a parameter, one for the result */
+    PyObject **given;  /* what was passed for each parameter, borrowed; NULL: nothing */
     PyObject **arrays; /* what C sees of each array parameter, references of ours */
     long long *values; /* of the integer parameters that extents speak of */
     Py_buffer *views;  /* of void * parameters; NULL: there are none */
@@ -63,12 +63,6 @@ static inline int
 type_of(const struct invocation *invocation, int type)
 {
     return type == PLAN_T ? invocation->type : type;
-}
-
-static inline bool
-is_array(const struct plan_parameter *parameter)
-{
-    return parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT;
 }
 
 static struct conversion
@@ -84,8 +78,8 @@ conversion_of(const struct invocation *invocation, int index)
 static int
 wrong_count(const struct plan *plan, Py_ssize_t count)
 {
-    PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %zd %s given", plan->name,
-                 plan->argument_count, plan->argument_count == 1 ? "" : "s", count,
+    PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %zd %s given",
+                 plan->name, plan->argument_count, plan->argument_count == 1 ? "" : "s", count,
                  count == 1 ? "was" : "were");
     return -1;
 }
@@ -100,7 +94,8 @@ bind_outs(struct invocation *invocation, PyObject *value)
         return 0;
     }
     if (plan->out_count == 0) {
-        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument 'out': it has no out array",
+        PyErr_Format(PyExc_TypeError,
+                     "%s() got an unexpected keyword argument 'out': it has no out array",
                      plan->name);
         return -1;
     }
@@ -140,9 +135,9 @@ find_keyword(const struct invocation *invocation, PyObject *name)
         if (parameter->argument >= 0 || parameter->role == ROLE_OUT) {
             return i;
         }
-        PyErr_Format(PyExc_TypeError, "%s() takes no argument '%U': %s", invocation->plan->name, name,
-                     parameter->role == ROLE_HIDDEN ? "it is inferred from the arrays"
-                                                    : "it is a result");
+        PyErr_Format(
+            PyExc_TypeError, "%s() takes no argument '%U': %s", invocation->plan->name, name,
+            parameter->role == ROLE_HIDDEN ? "it is inferred from the arrays" : "it is a result");
         return -2;
     }
     if (PyUnicode_Compare(function->out_name, name) == 0) {
@@ -352,6 +347,16 @@ is_right(PyObject *value, int type, int flags)
 }
 
 static int
+wrong_dimensions(const struct invocation *invocation, int index, int dimensions)
+{
+    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
+    PyErr_Format(PyExc_ValueError, "%s(): '%s' has %d dimension%s, expected %d (%s)",
+                 invocation->plan->name, parameter->name, dimensions, dimensions == 1 ? "" : "s",
+                 parameter->dimensions, parameter->declaration);
+    return -1;
+}
+
+static int
 take_array(struct invocation *invocation, int index)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[index];
@@ -360,12 +365,18 @@ take_array(struct invocation *invocation, int index)
     if (is_right(value, type_of(invocation, parameter->type),
                  in ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY)) {
         invocation->arrays[index] = Py_NewRef(value);
-        return 0;
     }
-    struct conversion to = conversion_of(invocation, index);
-    PyObject *array = in ? convert_array(&to, value) : convert_inout(&to, value);
-    invocation->arrays[index] = array;
-    return array == NULL ? -1 : 0;
+    else {
+        struct conversion to = conversion_of(invocation, index);
+        invocation->arrays[index] = in ? convert_array(&to, value) : convert_inout(&to, value);
+    }
+    if (invocation->arrays[index] == NULL) {
+        return -1;
+    }
+    int dimensions = PyArray_NDIM((PyArrayObject *)invocation->arrays[index]);
+    return parameter->dimensions >= 0 && dimensions != parameter->dimensions
+               ? wrong_dimensions(invocation, index, dimensions)
+               : 0;
 }
 
 static int
@@ -407,16 +418,6 @@ take_values(struct invocation *invocation)
 /* ---- Shapes ---- */
 
 static int
-wrong_dimensions(const struct invocation *invocation, int index, int dimensions)
-{
-    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
-    PyErr_Format(PyExc_ValueError, "%s(): '%s' has %d dimension%s, expected %d (%s)",
-                 invocation->plan->name, parameter->name, dimensions, dimensions == 1 ? "" : "s",
-                 parameter->dimensions, parameter->declaration);
-    return -1;
-}
-
-static int
 wrong_extent(const struct invocation *invocation, int index, int axis, long long length,
              long long expected)
 {
@@ -426,11 +427,11 @@ wrong_extent(const struct invocation *invocation, int index, int axis, long long
     const struct plan_parameter *named =
         extent->parameter >= 0 ? &plan->parameters[extent->parameter] : NULL;
     bool inferred = named != NULL && named->role == ROLE_HIDDEN;
-    PyErr_Format(PyExc_ValueError, "%s(): '%s' has %lld element%s along axis %d, %s = %lld%s%s%s (%s)",
-                 plan->name, parameter->name, length, length == 1 ? "" : "s", axis, extent->text,
-                 expected, inferred ? " from '" : "",
-                 inferred ? plan->parameters[named->source].name : "", inferred ? "'" : "",
-                 parameter->declaration);
+    PyErr_Format(PyExc_ValueError,
+                 "%s(): '%s' has %lld element%s along axis %d, %s = %lld%s%s%s (%s)", plan->name,
+                 parameter->name, length, length == 1 ? "" : "s", axis, extent->text, expected,
+                 inferred ? " from '" : "", inferred ? plan->parameters[named->source].name : "",
+                 inferred ? "'" : "", parameter->declaration);
     return -1;
 }
 
@@ -438,9 +439,11 @@ static int
 cannot_compute(const struct invocation *invocation, int index, int axis)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[index];
-    PyErr_Format(PyExc_ValueError, "%s(): the extent %s of '%s' cannot be computed: it overflows, or divides by zero (%s)",
-                 invocation->plan->name, parameter->extents[axis].text, parameter->name,
-                 parameter->declaration);
+    PyErr_Format(
+        PyExc_ValueError,
+        "%s(): the extent %s of '%s' cannot be computed: it overflows, or divides by zero (%s)",
+        invocation->plan->name, parameter->extents[axis].text, parameter->name,
+        parameter->declaration);
     return -1;
 }
 
@@ -489,24 +492,13 @@ solve(struct invocation *invocation, int index, int axis, long long length)
     return set_hidden(invocation, hidden, rest / factor);
 }
 
-/* Hidden sizes are told in the order in which the plan hid them: one may need another. A pass settles all
- * that can be; there are at most as many passes as hidden parameters. */
+/* Hidden sizes are told in the order in which the plan hid them: one may need another. */
 static int
 infer(struct invocation *invocation)
 {
     const struct plan *plan = invocation->plan;
-    for (int i = 0; i < plan->count; i++) {
-        const struct plan_parameter *parameter = &plan->parameters[i];
-        if (!is_array(parameter) || invocation->arrays[i] == NULL || parameter->dimensions < 0) {
-            continue;
-        }
-        int dimensions = PyArray_NDIM((PyArrayObject *)invocation->arrays[i]);
-        if (dimensions != parameter->dimensions) {
-            return wrong_dimensions(invocation, i, dimensions);
-        }
-    }
-    for (int k = 0; k < plan->hidden_count; k++) {
-        const struct plan_parameter *hidden = &plan->parameters[plan->hidden[k]];
+    for (int i = 0; i < plan->hidden_count; i++) {
+        const struct plan_parameter *hidden = &plan->parameters[plan->hidden[i]];
         PyArrayObject *array = (PyArrayObject *)invocation->arrays[hidden->source];
         if (solve(invocation, hidden->source, hidden->source_axis,
                   PyArray_DIM(array, hidden->source_axis)) < 0) {
@@ -560,7 +552,8 @@ allocate(struct invocation *invocation, int index)
             return -1;
         }
         if (extent < 0) {
-            PyErr_Format(PyExc_ValueError, "%s(): '%s' would have %s = %lld elements along axis %d (%s)",
+            PyErr_Format(PyExc_ValueError,
+                         "%s(): '%s' would have %s = %lld elements along axis %d (%s)",
                          invocation->plan->name, parameter->name, parameter->extents[axis].text,
                          extent, axis, parameter->declaration);
             return -1;
@@ -579,16 +572,14 @@ settle_shapes(struct invocation *invocation)
     if (infer(invocation) < 0) {
         return -1;
     }
-    for (int i = 0; i < invocation->plan->count; i++) {
-        if (!is_array(&invocation->plan->parameters[i])) {
-            continue;
-        }
-        int result = invocation->arrays[i] != NULL ? check_shape(invocation, i)
-                                                   : allocate(invocation, i);
+    for (int i = 0; i < invocation->plan->array_count; i++) {
+        int index = invocation->plan->arrays[i];
+        int result = invocation->arrays[index] != NULL ? check_shape(invocation, index)
+                                                       : allocate(invocation, index);
         if (result < 0) {
             return -1;
         }
-        invocation->bytes += (size_t)PyArray_NBYTES((PyArrayObject *)invocation->arrays[i]);
+        invocation->bytes += (size_t)PyArray_NBYTES((PyArrayObject *)invocation->arrays[index]);
     }
     return 0;
 }
@@ -638,18 +629,17 @@ static int
 part_overlaps(struct invocation *invocation)
 {
     const struct plan *plan = invocation->plan;
-    for (int i = 0; i < plan->count; i++) {
-        enum role role = plan->parameters[i].role;
-        if ((role != ROLE_INOUT && role != ROLE_OUT) || invocation->given[i] == NULL) {
+    for (int i = 0; plan->write_count > 0 && i < plan->array_count; i++) {
+        int index = plan->arrays[i];
+        if (plan->parameters[index].role == ROLE_IN || invocation->given[index] == NULL) {
             continue;
         }
-        for (int k = 0; k < plan->count; k++) {
-            enum role other = plan->parameters[k].role;
-            if (other == ROLE_IN && part_read(invocation, k, i) < 0) {
-                return -1;
-            }
-            if (k > i && (other == ROLE_INOUT || other == ROLE_OUT) &&
-                refuse_overlap(invocation, i, k) < 0) {
+        for (int k = 0; k < plan->array_count; k++) {
+            int other = plan->arrays[k];
+            bool in = plan->parameters[other].role == ROLE_IN;
+            if (in ? part_read(invocation, other, index) < 0
+                   : k > i && plan->write_count > 1 &&
+                         refuse_overlap(invocation, index, other) < 0) {
                 return -1;
             }
         }
@@ -660,21 +650,27 @@ part_overlaps(struct invocation *invocation)
 /* ---- Entering, and the results ---- */
 
 static void
-fill_pointers(struct invocation *invocation, slot *numbers)
+fill_pointers(struct invocation *invocation)
+{
+    const struct plan *plan = invocation->plan;
+    for (int i = 0; i < plan->array_count; i++) {
+        int index = plan->arrays[i];
+        PyArrayObject *array = (PyArrayObject *)invocation->arrays[index];
+        *(void **)invocation->slots[index] = PyArray_DATA(array);
+        if (plan->parameters[index].role == ROLE_OUT && invocation->given[index] != NULL) {
+            memset(PyArray_DATA(array), 0, (size_t)PyArray_NBYTES(array));
+        }
+    }
+}
+
+/* Numbers that C writes through pointers get places of their own. */
+static void
+place_numbers(struct invocation *invocation, slot *numbers)
 {
     for (int i = 0; i < invocation->plan->count; i++) {
-        const struct plan_parameter *parameter = &invocation->plan->parameters[i];
-        if (parameter->role == ROLE_NUMBER_OUT) {
+        if (invocation->plan->parameters[i].role == ROLE_NUMBER_OUT) {
             numbers[i][0] = numbers[i][1] = 0;
             *(void **)invocation->slots[i] = numbers[i];
-        }
-        if (!is_array(parameter)) {
-            continue;
-        }
-        PyArrayObject *array = (PyArrayObject *)invocation->arrays[i];
-        *(void **)invocation->slots[i] = PyArray_DATA(array);
-        if (parameter->role == ROLE_OUT && invocation->given[i] != NULL) {
-            memset(PyArray_DATA(array), 0, (size_t)PyArray_NBYTES(array));
         }
     }
 }
@@ -743,7 +739,8 @@ collect(const struct invocation *invocation, slot *numbers)
         items[count] = returned(invocation);
         failed = items[count++] == NULL;
     }
-    for (int i = 0; i < plan->count && !failed; i++) {
+    int last = plan->out_count + plan->number_out_count > 0 ? plan->count : 0;
+    for (int i = 0; i < last && !failed; i++) {
         const struct plan_parameter *parameter = &plan->parameters[i];
         if (parameter->role == ROLE_NUMBER_OUT) {
             items[count] = number_object(type_of(invocation, parameter->type), numbers[i]);
@@ -767,18 +764,21 @@ collect(const struct invocation *invocation, slot *numbers)
 static int
 release(struct invocation *invocation, int keep)
 {
+    const struct plan *plan = invocation->plan;
     int result = 0;
-    for (int i = 0; i < invocation->plan->count; i++) {
-        enum role role = invocation->plan->parameters[i].role;
-        PyObject *array = invocation->arrays[i];
-        if (array != NULL && role != ROLE_IN && array != invocation->given[i] &&
-            invocation->given[i] != NULL) {
+    for (int i = 0; i < plan->array_count; i++) {
+        int index = plan->arrays[i];
+        PyObject *array = invocation->arrays[index], *given = invocation->given[index];
+        bool copy = array != given && given != NULL && plan->parameters[index].role != ROLE_IN;
+        if (array != NULL && copy) {
             result |= array_write_back(array, keep);
         }
         else {
             Py_XDECREF(array);
         }
-        if (invocation->views != NULL && invocation->views[i].obj != NULL) {
+    }
+    for (int i = 0; invocation->views != NULL && i < plan->count; i++) {
+        if (invocation->views[i].obj != NULL) {
             PyBuffer_Release(&invocation->views[i]);
         }
     }
@@ -808,10 +808,13 @@ find_target(struct invocation *invocation)
 static PyObject *
 enter_target(struct invocation *invocation, struct target *target)
 {
-    slot numbers[invocation->plan->count + 1];
-    fill_pointers(invocation, numbers);
+    slot numbers[invocation->plan->number_out_count > 0 ? invocation->plan->count : 1];
+    fill_pointers(invocation);
+    if (invocation->plan->number_out_count > 0) {
+        place_numbers(invocation, numbers);
+    }
     int result = call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
-                               &target->slow);
+                               &target->pace);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
     if (release(invocation, 1) < 0) {
         Py_CLEAR(value);
@@ -904,9 +907,9 @@ write_parameters(const struct plan *plan, struct buffer *text)
 static PyObject *
 finish_text(struct buffer *text)
 {
-    PyObject *result =
-        text->failed ? PyErr_NoMemory()
-                     : PyUnicode_DecodeUTF8(text->data, (Py_ssize_t)text->size, "replace");
+    PyObject *result = text->failed
+                           ? PyErr_NoMemory()
+                           : PyUnicode_DecodeUTF8(text->data, (Py_ssize_t)text->size, "replace");
     buffer_free(text);
     return result;
 }
@@ -1049,7 +1052,8 @@ static PyGetSetDef FUNCTION_GETSET[] = {
     {"__name__", get_name, NULL, "The C function's name.", NULL},
     {"__qualname__", get_name, NULL, "The C function's name.", NULL},
     {"__module__", get_module, NULL, "The Library's name.", NULL},
-    {"__doc__", get_doc, NULL, "Python's signature, C's, and the comment above the function.", NULL},
+    {"__doc__", get_doc, NULL, "Python's signature, C's, and the comment above the function.",
+     NULL},
     {"__text_signature__", get_text_signature, NULL, "Python's signature, as text.", NULL},
     {"__signature__", get_signature, NULL, "Python's signature, for inspect.", NULL},
     {"source", get_source, NULL, "The C text of the Library, a str.", NULL},
@@ -1057,9 +1061,12 @@ static PyGetSetDef FUNCTION_GETSET[] = {
 };
 
 static PyType_Slot FUNCTION_SLOTS[] = {
-    {Py_tp_call, PyVectorcall_Call}, {Py_tp_members, FUNCTION_MEMBERS},
-    {Py_tp_getset, FUNCTION_GETSET}, {Py_tp_repr, function_repr},
-    {Py_tp_traverse, function_traverse}, {Py_tp_dealloc, function_dealloc},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, FUNCTION_MEMBERS},
+    {Py_tp_getset, FUNCTION_GETSET},
+    {Py_tp_repr, function_repr},
+    {Py_tp_traverse, function_traverse},
+    {Py_tp_dealloc, function_dealloc},
     {0, NULL},
 };
 

@@ -16,8 +16,8 @@ typedef struct kernel *function_kernel(PyObject *library, int type);
 
 /* Makes the function of a plan, which the Library owns, as `kernel_for` gives its code. Returns a new
  * reference, or NULL with an exception. */
-PyObject *function_new(PyTypeObject *type, PyObject *library, const struct plan *plan,
-                       size_t index, const char *letters, function_kernel *kernel_for);
+PyObject *function_new(PyTypeObject *type, PyObject *library, const struct plan *plan, size_t index,
+                       const char *letters, function_kernel *kernel_for);
 
 extern PyType_Spec function_spec; /* of tw.Function */
 

@@ -436,7 +436,10 @@ combine(enum expression_kind kind, enum dependence a, enum dependence b)
 static int
 operand_count(enum expression_kind kind)
 {
-    return kind < EXPRESSION_NEGATE ? 0 : kind <= EXPRESSION_NOT ? 1 : kind == EXPRESSION_CHOOSE ? 3 : 2;
+    return kind < EXPRESSION_NEGATE    ? 0
+           : kind <= EXPRESSION_NOT    ? 1
+           : kind == EXPRESSION_CHOOSE ? 3
+                                       : 2;
 }
 
 #define MOST_STEPS 200
@@ -467,10 +470,10 @@ dependence_on(const struct extent *extent, int unknown)
             break;
         default:
             top -= 2;
-            stack[top - 1] = stack[top - 1] == CONSTANT && stack[top] == CONSTANT &&
-                                     stack[top + 1] == CONSTANT
-                                 ? CONSTANT
-                                 : OTHER;
+            stack[top - 1] =
+                stack[top - 1] == CONSTANT && stack[top] == CONSTANT && stack[top + 1] == CONSTANT
+                    ? CONSTANT
+                    : OTHER;
         }
     }
     return top == 1 ? stack[0] : OTHER;
@@ -566,9 +569,13 @@ number_arguments(struct plan *plan)
     for (int i = 0; i < plan->count; i++) {
         struct plan_parameter *parameter = &plan->parameters[i];
         bool out = parameter->role == ROLE_OUT || parameter->role == ROLE_NUMBER_OUT;
-        parameter->argument =
-            out || parameter->role == ROLE_HIDDEN ? -1 : plan->argument_count++;
+        parameter->argument = out || parameter->role == ROLE_HIDDEN ? -1 : plan->argument_count++;
         parameter->out = parameter->role == ROLE_OUT ? plan->out_count++ : -1;
+        plan->number_out_count += parameter->role == ROLE_NUMBER_OUT;
+        plan->write_count += parameter->role == ROLE_INOUT || parameter->role == ROLE_OUT;
+        if (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) {
+            plan->arrays[plan->array_count++] = i;
+        }
     }
 }
 
@@ -663,8 +670,7 @@ plan_parameters(struct planner *planner)
     for (int i = 0; i < plan->count; i++) {
         const struct parameter *given = &type->parameters[i];
         plan->parameters[i].name = copy_token(planner, given->name);
-        plan->parameters[i].declaration =
-            describe(planner, given->type, plan->parameters[i].name);
+        plan->parameters[i].declaration = describe(planner, given->type, plan->parameters[i].name);
     }
     for (int i = 0; i < plan->count; i++) {
         plan_type(planner, &plan->parameters[i], &type->parameters[i]);
@@ -697,7 +703,8 @@ plan_function(struct planner *planner)
     plan->parameters =
         take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->parameters));
     plan->hidden = take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->hidden));
-    if (plan->parameters == NULL || plan->hidden == NULL) {
+    plan->arrays = take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->arrays));
+    if (plan->parameters == NULL || plan->hidden == NULL || plan->arrays == NULL) {
         *planner->spot = (struct spot){0};
         return -1;
     }
@@ -894,10 +901,14 @@ emit_operators(const struct preamble *preamble, int type, struct buffer *text)
         const char *name;
         const char *definition;
     } operators[] = {
-        {"tw_add", "(x, y) ((x) + (y))"}, {"tw_sub", "(x, y) ((x) - (y))"},
-        {"tw_mul", "(x, y) ((x) * (y))"}, {"tw_div", "(x, y) ((x) / (y))"},
-        {"tw_neg", "(x) (-(x))"},         {"tw_conj", "(x) (x)"},
-        {"tw_real", "(x) (x)"},           {"tw_imag", "(x) ((T)((x) * 0))"},
+        {"tw_add", "(x, y) ((x) + (y))"},
+        {"tw_sub", "(x, y) ((x) - (y))"},
+        {"tw_mul", "(x, y) ((x) * (y))"},
+        {"tw_div", "(x, y) ((x) / (y))"},
+        {"tw_neg", "(x) (-(x))"},
+        {"tw_conj", "(x) (x)"},
+        {"tw_real", "(x) (x)"},
+        {"tw_imag", "(x) ((T)((x) * 0))"},
         {"tw_abs", NULL},
     };
     const char *absolute = type == NPY_DOUBLE  ? "(x) fabs(x)"
@@ -982,7 +993,8 @@ static int
 emit_unit(const struct program *program, const struct translation *unit, const struct plans *plans,
           int type, struct buffer *text)
 {
-    static const char *const more[] = {"tw_call", "tw_complex", "tw_complexf", "fabs", "fabsf", NULL};
+    static const char *const more[] = {"tw_call", "tw_complex", "tw_complexf",
+                                       "fabs",    "fabsf",      NULL};
     static const char *const fewer[] = {"tw_call", "tw_complex", "tw_complexf", NULL};
     bool absolute = program->generic && preamble_uses(&unit->preamble, "tw_abs");
     if (preamble_declare(&unit->preamble, absolute ? more : fewer, text) < 0) {

@@ -49,12 +49,12 @@ struct plan_parameter {
     const char *name;
     const char *declaration; /* "double a[m][n]" */
     enum role role;
-    int type;        /* NumPy's number of it, or of an array's elements; PLAN_T */
-    bool readonly;   /* ROLE_POINTER: to const */
-    bool is_array;   /* ROLE_OBJECT: a PyArrayObject */
-    int argument;    /* its place among Python's arguments; -1: none */
-    int out;         /* its place among the array results; -1 */
-    int source;      /* ROLE_HIDDEN: the array that tells it */
+    int type;      /* NumPy's number of it, or of an array's elements; PLAN_T */
+    bool readonly; /* ROLE_POINTER: to const */
+    bool is_array; /* ROLE_OBJECT: a PyArrayObject */
+    int argument;  /* its place among Python's arguments; -1: none */
+    int out;       /* its place among the array results; -1 */
+    int source;    /* ROLE_HIDDEN: the array that tells it */
     int source_axis;
     int dimensions; /* of an array; -1: any shape */
     struct extent *extents;
@@ -69,9 +69,13 @@ struct plan {
     int count;
     int argument_count;
     int out_count;        /* array results */
-    int *hidden;          /* the hidden parameters, in the order in which arrays tell them */
+    int number_out_count; /* number results */
+    int *arrays;          /* the array parameters */
+    int array_count;
+    int write_count; /* of them C writes to so many */
+    int *hidden;     /* the hidden parameters, in the order in which arrays tell them */
     int hidden_count;
-    enum role result;     /* NUMBER, STRING, OBJECT, POINTER or NOTHING */
+    enum role result; /* NUMBER, STRING, OBJECT, POINTER or NOTHING */
     int result_type;
     bool generic; /* T is in it */
     bool takes_object;
