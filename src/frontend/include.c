@@ -110,8 +110,13 @@ note_header(struct follow *follow, int file, const char *path, const struct stat
 
 /* Notes the header `path` if it is there. Returns 1 if so, 0 if not, -1 when memory is out. */
 static int
-try_path(struct follow *follow, const char *path)
+try_path(void *context, const char *path)
 {
+    struct follow *follow = context;
+    if (path == NULL) {
+        follow->includes->computed = true;
+        return 0;
+    }
     /* O_NONBLOCK: a FIFO of that name must not be waited for */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
@@ -132,36 +137,34 @@ try_path(struct follow *follow, const char *path)
 
 /* Tries `folder`/`name`; a folder of length 0 is the current one, as libtcc has it. */
 static int
-try_folder(struct follow *follow, const char *folder, size_t folder_length, const char *name)
+try_folder(const struct search *search, const char *folder, size_t folder_length, const char *name)
 {
     char path[PATH_MAX];
     size_t slash = folder_length > 0 && folder[folder_length - 1] != '/' ? 1 : 0;
     if (folder_length + slash + strlen(name) >= sizeof(path)) {
-        follow->includes->computed = true;
-        return 0;
+        return search->try(search->context, NULL);
     }
     memcpy(path, folder, folder_length);
     memcpy(path + folder_length, "/", slash);
     strcpy(path + folder_length + slash, name);
-    return try_path(follow, path);
+    return search->try(search->context, path);
 }
 
-/* "x.h" beside `from` first, then the user's folders. Returns as try_path. */
-static int
-find_header(struct follow *follow, const char *name, bool quoted, const char *from)
+int
+include_search(const struct search *search, const char *name, bool quoted, const char *from)
 {
     if (name[0] == '/') {
-        return try_path(follow, name);
+        return search->try(search->context, name);
     }
     int found = 0;
     if (quoted) {
         const char *slash = from != NULL ? strrchr(from, '/') : NULL;
-        found = try_folder(follow, slash != NULL ? from : "",
+        found = try_folder(search, slash != NULL ? from : "",
                            slash != NULL ? (size_t)(slash + 1 - from) : 0, name);
     }
-    for (size_t i = 0; i < follow->folders->count && found == 0; i++) {
-        const char *folder = follow->folders->items[i];
-        found = try_folder(follow, folder, strlen(folder), name);
+    for (size_t i = 0; i < search->folders->count && found == 0; i++) {
+        const char *folder = search->folders->items[i];
+        found = try_folder(search, folder, strlen(folder), name);
     }
     return found;
 }
@@ -185,23 +188,32 @@ is_closed(const struct token *token)
     return (token->start[0] == '<' && last == '>') || (token->start[0] == '"' && last == '"');
 }
 
+bool
+include_name(const struct token *token, char name[PATH_MAX])
+{
+    bool named = token->directive && !token->first &&
+                 (token->kind == TOKEN_HEADER || token->kind == TOKEN_STRING) &&
+                 token->length >= 2 && token->length - 2 < PATH_MAX && is_closed(token) &&
+                 memchr(token->start, '\n', token->length) == NULL;
+    if (named) {
+        memcpy(name, token->start + 1, token->length - 2);
+        name[token->length - 2] = '\0';
+    }
+    return named;
+}
+
 /* One #include; `token` names the file. */
 static int
 follow_include(struct follow *follow, const struct token *token, const char *from)
 {
     follow->includes->any = true;
     char name[PATH_MAX];
-    bool named = token->directive && !token->first &&
-                 (token->kind == TOKEN_HEADER || token->kind == TOKEN_STRING) &&
-                 token->length >= 2 && token->length - 2 < sizeof(name) && is_closed(token) &&
-                 memchr(token->start, '\n', token->length) == NULL;
-    if (!named) {
+    if (!include_name(token, name)) {
         follow->includes->computed = true;
         return 0;
     }
-    memcpy(name, token->start + 1, token->length - 2);
-    name[token->length - 2] = '\0';
-    int found = find_header(follow, name, token->kind == TOKEN_STRING, from);
+    struct search search = {follow->folders, try_path, follow};
+    int found = include_search(&search, name, token->kind == TOKEN_STRING, from);
     if (found == 0) {
         note_system(follow->includes, name);
     }

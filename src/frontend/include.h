@@ -4,6 +4,7 @@
 #ifndef TINYWEAVE_INCLUDE_H
 #define TINYWEAVE_INCLUDE_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "../buffer.h"
@@ -26,5 +27,20 @@ struct includes {
 int include_follow(const struct source *sources, size_t count, const struct strings *folders,
                    struct includes *includes);
 void includes_free(struct includes *includes);
+
+/* Where an #include looks, and what is done there. */
+struct search {
+    const struct strings *folders;
+    int (*try)(void *context, const char *path); /* 0: look on; NULL: a path too long */
+    void *context;
+};
+
+/* Tries the places of the user's headers in their order, until one does not return 0. `from` is the path
+ * of the including header; NULL: it stands in a source. Returns what the last try returned. */
+int include_search(const struct search *search, const char *name, bool quoted, const char *from);
+
+/* The name in the third token of an #include line. Returns false when there is none as written: it is
+ * computed by a macro, not closed, or too long. */
+bool include_name(const struct token *token, char name[PATH_MAX]);
 
 #endif

@@ -507,3 +507,17 @@ token_is(const struct token *token, const char *text)
     }
     return *text == '\0';
 }
+
+size_t
+token_spell(const struct token *token, char *text)
+{
+    size_t length = 0;
+    for (size_t at = 0; at < token->length;) {
+        size_t size = continuation(token->start, token->length, at);
+        if (size == 0) {
+            text[length++] = token->start[at++];
+        }
+        at += size;
+    }
+    return length;
+}

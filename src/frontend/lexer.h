@@ -62,6 +62,10 @@ void lexer_free(struct source *source);
 /* Whether the token is spelled so, apart from line continuations in it. */
 bool token_is(const struct token *token, const char *text);
 
+/* Writes the token without the line continuations in it; `text` has room for token->length bytes. Returns
+ * how many were written. */
+size_t token_spell(const struct token *token, char *text);
+
 /* ( [ { and ) ] } */
 bool token_opens(const struct token *token);
 bool token_closes(const struct token *token);

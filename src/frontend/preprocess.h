@@ -8,9 +8,10 @@
 #include "lexer.h"
 
 /* A translation unit after preprocessing: no directives, no macros. `start` and `length` of a token are
- * where it is spelled: in a source, in a header's text, or in memory of ours (made by # and ##, or from a
- * header with line continuations). `line` and `column` are its place in `from`: of a token out of a
- * macro, the place of the outermost macro's name. */
+ * where it is spelled, line continuations included: in a source, in a header's text (includes->contents), or
+ * in memory of ours (made by # and ##). `line` and `column` are its place in `from`: of a token out of a
+ * macro, the place of the outermost macro's name. `directive` is never set; `first` is set on the first
+ * that a line leaves. */
 struct expanded {
     struct token *items;        /* ends with TOKEN_END */
     const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
@@ -18,11 +19,15 @@ struct expanded {
     void *memory;               /* what preprocess_free frees */
 };
 
-/* Runs the `count` scanned sources one after the other, as they stand in the unit. Of #include only the
- * user's headers are followed, whose contents `includes` has; what a system header defines stays
- * unexpanded, and undefined in #if. libtcc's own macros (__x86_64__, __TINYC__ ...) are known.
+/* Runs the `count` scanned sources one after the other, as they stand in the unit; a macro's call ends in
+ * the source, or header, in which it began. Of #include only the user's headers are followed, whose
+ * contents `includes` has, and only when named as written, not by a macro; what a system header defines
+ * stays unexpanded, and undefined in #if. libtcc's own macros (__x86_64__, __TINYC__ ...) are known.
  * What is wrong in a directive (an #error, a malformed #if) is left for libtcc to tell: such an #if counts
- * as false. Returns 0; or -1 with the spot of what goes past a limit (an empty message: no memory). */
+ * as false. Calls with no end or with too few or too many arguments stay as they are.
+ * `expanded` points into the sources and into `includes`, which must outlive it.
+ * Returns 0; or -1 with the spot, always in a source given, of what goes past a limit: tokens expanded,
+ * bytes spelled, calls or headers one in another (an empty message: no memory). */
 int preprocess(const struct source *sources, size_t count, const struct includes *includes,
                const struct strings *folders, struct expanded *expanded, struct spot *spot);
 void preprocess_free(struct expanded *expanded);

@@ -1,0 +1,700 @@
+/* preprocess.c: the tokens that libtcc's parser gets: directives, the user's headers, and between them what
+ * expand.c makes of the tokens.
+ */
+#include "preprocess.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "condition.h"
+#include "expand.h"
+
+/* libtcc follows so many headers one in another. */
+enum { INCLUDE_DEPTH = 32 };
+/* Tokens that #if leaves out of a header read again: so many count as one. */
+enum { SKIPPED_COST = 16 };
+
+/* What libtcc defines itself, without what only the system's headers use. Names that it replaces in its own
+ * ways stand for themselves: they are defined. */
+static const char PREDEFINED[] =
+#if defined(__x86_64__)
+    "#define __x86_64__ 1\n#define __x86_64 1\n#define __amd64__ 1\n"
+#elif defined(__aarch64__)
+    "#define __aarch64__ 1\n"
+#endif
+    "#define __linux__ 1\n"
+    "#define __linux 1\n"
+    "#define __unix__ 1\n"
+    "#define __unix 1\n"
+    "#define __TINYC__ 928\n"
+    "#define __STDC__ 1\n"
+    "#define __STDC_VERSION__ 199901L\n"
+    "#define __LP64__ 1\n"
+    "#define __SIZEOF_POINTER__ 8\n"
+    "#define __SIZEOF_LONG__ 8\n"
+    "#define __SIZEOF_INT__ 4\n"
+    "#define __SIZEOF_LONG_LONG__ 8\n"
+    "#define __CHAR_BIT__ 8\n"
+    "#define __INT_MAX__ 0x7fffffff\n"
+    "#define __LONG_MAX__ 0x7fffffffffffffffL\n"
+    "#define __LONG_LONG_MAX__ 0x7fffffffffffffffLL\n"
+    "#define __ORDER_LITTLE_ENDIAN__ 1234\n"
+    "#define __ORDER_BIG_ENDIAN__ 4321\n"
+    "#define __BYTE_ORDER__ __ORDER_LITTLE_ENDIAN__\n"
+    "#define __SIZE_TYPE__ unsigned long\n"
+    "#define __PTRDIFF_TYPE__ long\n"
+    "#define __INTPTR_TYPE__ __PTRDIFF_TYPE__\n"
+    "#define __UINTPTR_TYPE__ unsigned __PTRDIFF_TYPE__\n"
+    "#define __INT32_TYPE__ int\n"
+    "#define __INT64_TYPE__ long\n"
+    "#define __WCHAR_TYPE__ int\n"
+    "#define __WINT_TYPE__ unsigned int\n"
+    "#define __PRETTY_FUNCTION__ __FUNCTION__\n"
+    "#define _Nonnull\n"
+    "#define _Nullable\n"
+    "#define _Nullable_result\n"
+    "#define _Null_unspecified\n"
+    "#define __has_builtin(x) 0\n"
+    "#define __has_feature(x) 0\n"
+    "#define __has_attribute(x) 0\n"
+    "#define __has_include __has_include\n"
+    "#define __has_include_next __has_include_next\n"
+    "#define __BASE_FILE__ __BASE_FILE__\n"
+    "#define __DATE__ __DATE__\n"
+    "#define __TIME__ __TIME__\n";
+
+/* One of the user's headers that includes->contents has. */
+struct header {
+    struct source source; /* its tokens once it was included */
+    struct stat status;
+    bool has_status;
+    bool scanned;
+    bool once;  /* #pragma once */
+    bool again; /* read before */
+};
+
+/* A source or header being read. */
+struct reader {
+    const struct source *source;
+    struct header *header; /* NULL: a source given */
+    size_t at;
+    size_t conditionals; /* open when it began */
+    struct reader *outer;
+};
+
+/* An #if without its #endif so far. */
+struct conditional {
+    bool taken; /* one of its branches */
+};
+
+struct preprocessor {
+    struct expander expander;
+    struct reader *reader;
+    const struct strings *folders;
+    struct arena arena; /* expanded->memory */
+    struct header *headers;
+    size_t header_count;
+    struct conditional *conditionals;
+    size_t conditional_count, conditional_capacity;
+    struct expanded *expanded;
+    size_t capacity;
+    bool first; /* the next token of the output is the first of a line */
+    int depth;  /* headers one in another */
+    struct spot *spot;
+};
+
+/* ---- Output ---- */
+
+static int
+emit(struct preprocessor *preprocessor, const struct token *token, const struct source *from)
+{
+    struct expanded *expanded = preprocessor->expanded;
+    if (expanded->count == preprocessor->capacity) {
+        size_t capacity = preprocessor->capacity ? 2 * preprocessor->capacity : 256;
+        struct token *items = realloc(expanded->items, capacity * sizeof(*items));
+        expanded->items = items != NULL ? items : expanded->items;
+        const struct source **sources = realloc(expanded->from, capacity * sizeof(*sources));
+        expanded->from = sources != NULL ? sources : expanded->from;
+        if (items == NULL || sources == NULL) {
+            return -1;
+        }
+        preprocessor->capacity = capacity;
+    }
+    expanded->items[expanded->count] = *token;
+    expanded->from[expanded->count++] = from;
+    return 0;
+}
+
+static int
+emit_item(struct preprocessor *preprocessor, const struct item *item)
+{
+    struct token token = item->token;
+    const struct token *place = &preprocessor->expander.place;
+    if (preprocessor->expander.inside) {
+        token.line = place->line;
+        token.column = place->column;
+    }
+    token.directive = false;
+    token.first = preprocessor->first;
+    preprocessor->first = false;
+    return emit(preprocessor, &token, preprocessor->reader->source);
+}
+
+/* ---- Reading tokens ---- */
+
+static const struct token *
+reader_token(const struct reader *reader)
+{
+    return &reader->source->tokens.items[reader->at];
+}
+
+/* Where the preprocessor line of the next token ends. */
+static size_t
+line_end(const struct reader *reader)
+{
+    const struct token *items = reader->source->tokens.items;
+    size_t end = reader->at + 1;
+    while (items[end].directive && !items[end].first) {
+        end++;
+    }
+    return end;
+}
+
+/* Counts tokens of a header that was read before: headers that include each other twice double. */
+static int
+charge(struct preprocessor *preprocessor, size_t count)
+{
+    const struct header *header = preprocessor->reader->header;
+    return header != NULL && header->again ? expander_spend(&preprocessor->expander, count) : 0;
+}
+
+static int run_directive(struct preprocessor *preprocessor);
+
+/* struct feed's next: the next token that is in no directive. */
+static int
+feed_next(void *context, struct item *item)
+{
+    struct preprocessor *preprocessor = context;
+    for (;;) {
+        struct reader *reader = preprocessor->reader;
+        const struct token *token = reader_token(reader);
+        if (token->kind == TOKEN_END) {
+            return 0;
+        }
+        if (token->directive) {
+            if (run_directive(preprocessor) < 0) {
+                return -1;
+            }
+            continue;
+        }
+        if (charge(preprocessor, 1) < 0) {
+            return -1;
+        }
+        *item = (struct item){.token = *token};
+        item->space = reader->at > 0 && expander_is_apart(token - 1, token);
+        preprocessor->first |= token->first && !preprocessor->expander.collecting;
+        reader->at++;
+        return 1;
+    }
+}
+
+/* struct feed's call_follows. */
+static bool
+feed_call_follows(void *context)
+{
+    const struct preprocessor *preprocessor = context;
+    const struct token *token = reader_token(preprocessor->reader);
+    return !token->directive && token_is(token, "(");
+}
+
+/* Says where a limit was met: the place of the outermost macro's name, or for a header the #include in a
+ * source given. */
+static void
+report(const struct preprocessor *preprocessor)
+{
+    const struct expander *expander = &preprocessor->expander;
+    const struct reader *reader = preprocessor->reader;
+    if (expander->failure[0] == '\0' || preprocessor->spot->message[0] != '\0') {
+        return; /* no memory; or a header in this one has said it */
+    }
+    if (reader->header == NULL) {
+        spot_fail(preprocessor->spot, reader->source, &expander->place, "%s", expander->failure);
+        return;
+    }
+    const struct source *header = reader->source;
+    while (reader->outer != NULL) {
+        reader = reader->outer;
+    }
+    const struct token *hash = reader_token(reader) - 1;
+    while (!hash->first) {
+        hash--;
+    }
+    spot_fail(preprocessor->spot, reader->source, hash, "%s (line %d of '%.200s')", expander->failure,
+              expander->place.line, header->label);
+}
+
+/* Reads a source or a header to its end. */
+static int
+run_source(struct preprocessor *preprocessor, const struct source *source, struct header *header)
+{
+    struct reader reader = {.source = source,
+                            .header = header,
+                            .conditionals = preprocessor->conditional_count,
+                            .outer = preprocessor->reader};
+    const char *file = preprocessor->expander.file;
+    preprocessor->reader = &reader;
+    preprocessor->expander.file = source->label;
+    int result;
+    struct item item;
+    while ((result = expander_next(&preprocessor->expander, &item)) > 0) {
+        if (emit_item(preprocessor, &item) < 0) {
+            return -1;
+        }
+    }
+    if (result < 0) {
+        report(preprocessor);
+        return -1;
+    }
+    preprocessor->conditional_count = reader.conditionals; /* an #if without #endif: libtcc tells */
+    preprocessor->expander.file = file;
+    preprocessor->reader = reader.outer;
+    return 0;
+}
+
+/* ---- Headers ---- */
+
+/* Finds out where includes->contents has the headers. */
+static int
+read_headers(struct preprocessor *preprocessor, const struct buffer *contents)
+{
+    const char *end = contents->data + contents->size;
+    for (int pass = 0; pass < 2; pass++) {
+        size_t count = 0;
+        for (const char *at = contents->data; at < end; count++) {
+            const char *path = at;
+            const char *length = path + strlen(path) + 1;
+            const char *text = length + strlen(length) + 1;
+            size_t size = strtoull(length, NULL, 10);
+            at = text + size;
+            if (pass > 0) {
+                preprocessor->headers[count].source = (struct source){
+                    .label = path, .argument = "", .text = text, .length = size};
+            }
+        }
+        if (pass == 0 && count > 0) {
+            size_t size = count * sizeof(struct header);
+            preprocessor->headers = arena_take(&preprocessor->arena, size);
+            if (preprocessor->headers == NULL) {
+                return -1;
+            }
+            memset(preprocessor->headers, 0, size);
+            preprocessor->header_count = count;
+        }
+    }
+    return 0;
+}
+
+static bool
+is_status_of(struct header *header, const struct stat *status)
+{
+    if (!header->has_status) {
+        header->has_status = true;
+        if (stat(header->source.label, &header->status) < 0) {
+            header->status = (struct stat){0};
+        }
+    }
+    return header->status.st_ino == status->st_ino && header->status.st_dev == status->st_dev;
+}
+
+/* The header that is searched for. */
+struct found {
+    struct preprocessor *preprocessor;
+    struct header *header;
+};
+
+/* struct search's try. A header's first path stands in the contents; others may lead to it too. */
+static int
+try_path(void *context, const char *path)
+{
+    struct found *found = context;
+    struct preprocessor *preprocessor = found->preprocessor;
+    struct header *headers = preprocessor->headers;
+    for (size_t i = 0; path != NULL && i < preprocessor->header_count; i++) {
+        if (strcmp(headers[i].source.label, path) == 0) {
+            found->header = &headers[i];
+            return 1;
+        }
+    }
+    struct stat status;
+    if (path == NULL || stat(path, &status) < 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < preprocessor->header_count; i++) {
+        if (is_status_of(&headers[i], &status)) {
+            found->header = &headers[i];
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The user's header of that name; NULL: it is the system's. */
+static struct header *
+find_header(struct preprocessor *preprocessor, const char *name, bool quoted)
+{
+    struct found found = {preprocessor, NULL};
+    if (preprocessor->header_count > 0) {
+        const struct header *from = preprocessor->reader->header;
+        struct search search = {preprocessor->folders, try_path, &found};
+        include_search(&search, name, quoted, from != NULL ? from->source.label : NULL);
+    }
+    return found.header;
+}
+
+/* struct header_question's answer. The system's folders are not known here: what is asked for in < > and is
+ * not the user's is taken to be there. */
+static bool
+has_header(void *context, const char *name, bool quoted)
+{
+    return !quoted || find_header(context, name, quoted) != NULL;
+}
+
+/* Scans a header when it is first included. Returns 1; 0 when it cannot be: libtcc tells; -1. */
+static int
+scan_header(struct header *header)
+{
+    if (!header->scanned) {
+        struct spot spot;
+        if (lexer_scan(&header->source, &spot) < 0 && spot.message[0] == '\0') {
+            return -1;
+        }
+        header->scanned = true;
+    }
+    return header->source.tokens.items != NULL;
+}
+
+/* A header's text, in place of its #include line. */
+static int
+run_header(struct preprocessor *preprocessor, struct header *header)
+{
+    int result = scan_header(header);
+    if (result <= 0 || header->once) {
+        return result < 0 ? -1 : 0;
+    }
+    if (preprocessor->depth == INCLUDE_DEPTH) {
+        return expander_fail(&preprocessor->expander,
+                             "#include: more than %d headers one in another, at '%.200s'",
+                             INCLUDE_DEPTH, header->source.label);
+    }
+    preprocessor->depth++;
+    result = run_source(preprocessor, &header->source, header);
+    preprocessor->depth--;
+    header->again = true;
+    return result;
+}
+
+/* ---- Conditionals ---- */
+
+static int
+push_conditional(struct preprocessor *preprocessor, bool taken)
+{
+    if (preprocessor->conditional_count == preprocessor->conditional_capacity) {
+        size_t capacity = 2 * preprocessor->conditional_capacity + 16;
+        struct conditional *conditionals =
+            realloc(preprocessor->conditionals, capacity * sizeof(*conditionals));
+        if (conditionals == NULL) {
+            return -1;
+        }
+        preprocessor->conditionals = conditionals;
+        preprocessor->conditional_capacity = capacity;
+    }
+    preprocessor->conditionals[preprocessor->conditional_count++] = (struct conditional){taken};
+    return 0;
+}
+
+enum word { WORD_OTHER, WORD_IF, WORD_IFDEF, WORD_IFNDEF, WORD_ELIF, WORD_ELSE, WORD_ENDIF };
+
+/* What the directive of the next token does to conditionals. */
+static enum word
+conditional_word(const struct reader *reader)
+{
+    static const char *const words[] = {"if", "ifdef", "ifndef", "elif", "else", "endif"};
+    const struct token *token = reader_token(reader) + 1;
+    for (int i = 0; token->directive && !token->first && i < 6; i++) {
+        if (token_is(token, words[i])) {
+            return (enum word)(i + 1);
+        }
+    }
+    return WORD_OTHER;
+}
+
+/* The condition of the #if or #elif line of the next token. Returns 1, 0 or -1. */
+static int
+evaluate(struct preprocessor *preprocessor, enum word word)
+{
+    struct expander *expander = &preprocessor->expander;
+    const struct reader *reader = preprocessor->reader;
+    const struct token *hash = reader_token(reader);
+    size_t count = line_end(reader) - reader->at - 2;
+    if (word == WORD_IFDEF || word == WORD_IFNDEF) {
+        return count > 0 && hash[2].kind == TOKEN_IDENTIFIER &&
+               expander_is_defined(expander, &hash[2]) == (word == WORD_IFDEF);
+    }
+    const struct header_question question = {has_header, preprocessor};
+    struct token place = expander->place;
+    expander->place = *hash; /* for __LINE__ */
+    int result = condition_evaluate(expander, hash + 2, count, &question);
+    expander->place = result < 0 ? expander->place : place;
+    return result;
+}
+
+/* Goes to the next directive in a branch left out. Returns false at the end of the text. */
+static bool
+skip_to_directive(struct reader *reader)
+{
+    const struct token *items = reader->source->tokens.items;
+    while (items[reader->at].kind != TOKEN_END) {
+        if (items[reader->at].directive && items[reader->at].first) {
+            return true;
+        }
+        reader->at++;
+    }
+    return false;
+}
+
+/* Behind the end of a branch, or at one left out: goes on in the next branch that is taken, or behind the
+ * #endif. */
+static int
+skip_branches(struct preprocessor *preprocessor)
+{
+    struct reader *reader = preprocessor->reader;
+    struct conditional *conditional =
+        &preprocessor->conditionals[preprocessor->conditional_count - 1];
+    size_t start = reader->at;
+    bool found = false;
+    for (size_t nested = 0; !found && skip_to_directive(reader); reader->at = line_end(reader)) {
+        enum word word = conditional_word(reader);
+        if (word == WORD_IF || word == WORD_IFDEF || word == WORD_IFNDEF) {
+            nested++;
+        }
+        else if (nested > 0) {
+            nested -= word == WORD_ENDIF;
+        }
+        else if (word == WORD_ENDIF) {
+            preprocessor->conditional_count--;
+            found = true;
+        }
+        else if (!conditional->taken && (word == WORD_ELSE || word == WORD_ELIF)) {
+            int result = word == WORD_ELSE ? 1 : evaluate(preprocessor, word);
+            if (result < 0) {
+                return -1;
+            }
+            found = conditional->taken = result > 0;
+        }
+    }
+    return charge(preprocessor, (reader->at - start) / SKIPPED_COST);
+}
+
+/* A line that begins, parts or ends a conditional. */
+static int
+run_conditional(struct preprocessor *preprocessor, enum word word)
+{
+    struct reader *reader = preprocessor->reader;
+    bool begins = word == WORD_IF || word == WORD_IFDEF || word == WORD_IFNDEF;
+    int taken = begins ? evaluate(preprocessor, word) : 0;
+    if (taken < 0 || (begins && push_conditional(preprocessor, taken) < 0)) {
+        return -1;
+    }
+    bool open = preprocessor->conditional_count > reader->conditionals;
+    if (begins || !open) { /* an #else or #endif of its own: libtcc tells */
+        reader->at = line_end(reader);
+        return begins && !taken ? skip_branches(preprocessor) : 0;
+    }
+    return skip_branches(preprocessor);
+}
+
+/* ---- Directives ---- */
+
+static int
+run_include(struct preprocessor *preprocessor, const struct token *token)
+{
+    char name[PATH_MAX];
+    /* between a call's parentheses it is undefined */
+    if (preprocessor->expander.collecting || !include_name(token, name)) {
+        return 0;
+    }
+    struct header *header = find_header(preprocessor, name, token->kind == TOKEN_STRING);
+    return header != NULL ? run_header(preprocessor, header) : 0;
+}
+
+/* The directive that the next token begins. */
+static int
+run_directive(struct preprocessor *preprocessor)
+{
+    struct reader *reader = preprocessor->reader;
+    size_t end = line_end(reader);
+    if (charge(preprocessor, end - reader->at) < 0) {
+        return -1;
+    }
+    enum word word = conditional_word(reader);
+    if (word != WORD_OTHER) {
+        return run_conditional(preprocessor, word);
+    }
+    const struct token *name = reader_token(reader) + 1;
+    size_t count = end - reader->at;
+    reader->at = end;
+    if (count < 3) {
+        return 0;
+    }
+    if (!preprocessor->expander.collecting) {
+        preprocessor->expander.place = name[-1];
+    }
+    if (token_is(name, "define")) {
+        return expander_define(&preprocessor->expander, name + 1, count - 2);
+    }
+    if (token_is(name, "undef") && name[1].kind == TOKEN_IDENTIFIER) {
+        expander_undefine(&preprocessor->expander, name + 1);
+    }
+    if (token_is(name, "include") || token_is(name, "import")) {
+        return run_include(preprocessor, name + 1);
+    }
+    if (token_is(name, "pragma") && token_is(name + 1, "once") && reader->header != NULL) {
+        reader->header->once = true;
+    }
+    return 0;
+}
+
+/* ---- The whole ---- */
+
+/* Whether the tokens are the output: no directives, and no name that libtcc could replace. */
+static bool
+is_plain(const struct source *source)
+{
+    for (size_t i = 0; i < source->tokens.count; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (token->directive || (token->kind == TOKEN_IDENTIFIER && token->start[0] == '_')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int
+run_plain(struct preprocessor *preprocessor, const struct source *sources, size_t count)
+{
+    size_t total = 1;
+    for (size_t i = 0; i < count; i++) {
+        total += sources[i].tokens.count;
+    }
+    struct expanded *expanded = preprocessor->expanded;
+    expanded->items = malloc(total * sizeof(*expanded->items));
+    expanded->from = malloc(total * sizeof(*expanded->from));
+    if (expanded->items == NULL || expanded->from == NULL) {
+        return -1;
+    }
+    preprocessor->capacity = total;
+    for (size_t i = 0; i < count; i++) {
+        const struct tokens *tokens = &sources[i].tokens;
+        memcpy(expanded->items + expanded->count, tokens->items,
+               tokens->count * sizeof(*tokens->items));
+        for (size_t j = 0; j < tokens->count; j++) {
+            expanded->from[expanded->count++] = &sources[i];
+        }
+    }
+    return 0;
+}
+
+static int
+run_predefined(struct preprocessor *preprocessor)
+{
+    struct source source = {.label = "",
+                            .argument = "",
+                            .text = PREDEFINED,
+                            .length = sizeof(PREDEFINED) - 1};
+    struct spot spot;
+    int result = lexer_scan(&source, &spot);
+    if (result == 0) {
+        result = run_source(preprocessor, &source, NULL);
+    }
+    lexer_free(&source);
+    return result;
+}
+
+static int
+run_sources(struct preprocessor *preprocessor, const struct source *sources, size_t count,
+            const struct includes *includes)
+{
+    struct expander *expander = &preprocessor->expander;
+    if (expander_start(expander) < 0) {
+        return -1;
+    }
+    expander->arena = &preprocessor->arena;
+    expander->feed = (struct feed){feed_next, feed_call_follows, preprocessor};
+    if (run_predefined(preprocessor) < 0 ||
+        (includes->contents.size > 0 && read_headers(preprocessor, &includes->contents) < 0)) {
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (run_source(preprocessor, &sources[i], NULL) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* TOKEN_END, in the place of the last source's. */
+static int
+run_end(struct preprocessor *preprocessor, const struct source *sources, size_t count)
+{
+    struct token end = {.kind = TOKEN_END, .start = "", .line = 1, .column = 1};
+    const struct source *last = count > 0 ? &sources[count - 1] : NULL;
+    if (last != NULL) {
+        end = last->tokens.items[last->tokens.count];
+        end.directive = false;
+    }
+    if (emit(preprocessor, &end, last) < 0) {
+        return -1;
+    }
+    preprocessor->expanded->count--;
+    return 0;
+}
+
+int
+preprocess(const struct source *sources, size_t count, const struct includes *includes,
+           const struct strings *folders, struct expanded *expanded, struct spot *spot)
+{
+    struct preprocessor preprocessor = {.folders = folders, .expanded = expanded, .spot = spot};
+    *spot = (struct spot){.source = NULL};
+    *expanded = (struct expanded){.count = 0};
+    bool plain = true;
+    for (size_t i = 0; i < count && plain; i++) {
+        plain = is_plain(&sources[i]);
+    }
+    int result = plain ? run_plain(&preprocessor, sources, count)
+                       : run_sources(&preprocessor, sources, count, includes);
+    if (result == 0) {
+        result = run_end(&preprocessor, sources, count);
+    }
+    for (size_t i = 0; i < preprocessor.header_count; i++) {
+        lexer_free(&preprocessor.headers[i].source);
+    }
+    expander_free(&preprocessor.expander);
+    free(preprocessor.conditionals);
+    expanded->memory = preprocessor.arena.last;
+    if (result < 0) {
+        preprocess_free(expanded);
+    }
+    return result;
+}
+
+void
+preprocess_free(struct expanded *expanded)
+{
+    struct arena arena = {expanded->memory};
+    arena_free(&arena);
+    free(expanded->items);
+    free(expanded->from);
+    *expanded = (struct expanded){.count = 0};
+}
