@@ -984,7 +984,10 @@ parameter_type_list(struct parser *parser, struct type *type)
     names_enter(&parser->names);
     int result = parameter_list(parser, type);
     names_leave(&parser->names);
-    return result < 0 ? -1 : parse_expect(parser, ")");
+    if (result < 0 || parse_accept(parser, ")")) {
+        return result;
+    }
+    return parse_unexpected(parser, type->variadic ? "')'" : "',' or ')'");
 }
 
 /* ---- Declarators: arrays ---- */

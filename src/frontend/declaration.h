@@ -62,11 +62,10 @@ enum qualifier {
 /* typedefs are resolved: their names do not show. */
 struct type {
     enum type_kind kind;
-    unsigned
-        qualifiers; /* of the type itself; of an array in a parameter, what stands in its [ ] */
+    unsigned qualifiers;   /* its own; of an array in a parameter, what stands in the [ ] */
     enum basic_type basic; /* TYPE_BASIC */
     const struct type *target;
-    int depth; /* how many types nest in it, parameters' too: at most CHECK_DEPTH, so recursion ends */
+    int depth;                /* how many types nest in it, parameters' too: at most CHECK_DEPTH */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
@@ -150,18 +149,17 @@ struct declaration {
     const struct type *type;
     const struct token *first; /* of its specifiers */
     const struct token *last;  /* of the declarator, before { ; = or , */
-    const char
-        *comment; /* in the source's text: the block comment, or the run of // lines, that ends
-                            right above `first` (white space with at most one line break between, and
-                            nothing else on its first line before it); NULL: none */
+    /* In the source's text: the block comment, or the run of // lines, that ends right above `first` (white
+     * space with at most one line break between, and nothing else on its first line before it); NULL: none */
+    const char *comment;
     size_t comment_length; /* its marks included */
 };
 
 struct declarations {
     struct declaration *items; /* in order */
     size_t count;
-    bool
-        uses_type_t; /* `T` is a type in a non-static function's declaration, and nothing declares it */
+    /* T is a type in a non-static function's declaration, by way of a typedef too, and nothing declares it */
+    bool uses_type_t;
     void *memory; /* what declarations_free frees */
 };
 
