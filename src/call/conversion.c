@@ -461,16 +461,18 @@ find_outside(PyArrayObject *plain, const struct number_type *wanted)
 {
     const struct number_type *type = number_type(PyArray_TYPE(plain));
     const char *item = PyArray_BYTES(plain);
+    npy_intp last = PyArray_SIZE(plain) - 1;
     npy_intp index = 0;
-    for (;; index++, item += type->size) {
+    for (; index < last; index++, item += type->size) {
         long long value = signed_number(type->size, item);
-        bool fits = type->low < 0
-                        ? value >= wanted->low && (value < 0 || (npy_uint64)value <= wanted->high)
-                        : unsigned_number(type->size, item) <= wanted->high;
+        bool negative = type->low < 0 && value < 0;
+        bool fits =
+            negative ? value >= wanted->low : unsigned_number(type->size, item) <= wanted->high;
         if (!fits) {
-            return index;
+            break;
         }
     }
+    return index;
 }
 
 /* The bits that any distance from `low` has. A range of integers has 2**n values, so that those bits tell
