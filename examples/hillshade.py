@@ -1,4 +1,4 @@
-"""Smooth a real elevation map and shade it, in C snippets; draw the result and time it.
+"""Smooth a real elevation map and shade it, in C; draw the result and time it.
 
     python examples/hillshade.py [picture.png] (default: out/hillshade.png)
 
@@ -35,56 +35,42 @@ METRES_PER_KM = 1000.0
 CLOSE_UP = (19.5, 26.5, 12.5, 19.5)  # km west, east, south, north: a plain, where terraces show
 SEA_COLOURS = 0.3  # of matplotlib's gist_earth: blue, not for land
 
-# Three rows at a time. The window is (1 2 1) down the columns times (1 2 1) along the rows: summed down
-# once, each sum serves three windows. Beyond the edge of the map its last value goes on. Pointers that
-# advance are libtcc's quickest loops.
-SMOOTH = """
-long rows = Nz[0], columns = Nz[1];
-double down[columns + 2];
-for (long i = 0; i < rows; i++) {
-    const double *here = z + i * columns;
-    const double *north = i > 0 ? here - columns : here;
-    const double *south = i < rows - 1 ? here + columns : here;
-    for (double *sum = down + 1, *end = sum + columns; sum < end; sum += 1) {
-        sum[0] = north[0] + 2 * here[0] + south[0];
-        north += 1, here += 1, south += 1;
-    }
-    down[0] = down[1];
-    down[columns + 1] = down[columns];
-    double *out = smooth + i * columns;
-    for (double *sum = down, *end = sum + columns; sum < end; sum += 1) {
-        out[0] = (sum[0] + 2 * sum[1] + sum[2]) * (1.0 / 16);
-        out += 1;
-    }
-}
-"""
-
 # The slope is Horn's: B. K. P. Horn, "Hill shading and the reflectance map", Proceedings of the IEEE 69 (1),
 # 1981, pages 14-47. The shade is the cosine between the surface's normal (-p, -q, 1), p the slope towards
 # east and q towards north, and the direction of the sun (Lambert's law); what faces away is black.
+# Pointers that advance are libtcc's quickest loops. Beyond the edge of the map its last value goes on.
 SHADE = """
-long rows = Nz[0], columns = Nz[1];
-double down[columns + 2], drop[columns + 2];
-for (long i = 0; i < rows; i++) {
-    const double *here = z + i * columns;
-    const double *north = i > 0 ? here - columns : here;
-    const double *south = i < rows - 1 ? here + columns : here;
-    double *fall = drop + 1;
-    for (double *sum = down + 1, *end = sum + columns; sum < end; sum += 1) {
-        sum[0] = north[0] + 2 * here[0] + south[0];
-        fall[0] = north[0] - south[0];
-        north += 1, here += 1, south += 1, fall += 1;
-    }
-    down[0] = down[1], down[columns + 1] = down[columns];
-    drop[0] = drop[1], drop[columns + 1] = drop[columns];
-    double *out = shade + i * columns;
-    fall = drop;
-    for (double *sum = down, *end = sum + columns; sum < end; sum += 1) {
-        double p = (sum[2] - sum[0]) * to_east;
-        double q = (fall[0] + 2 * fall[1] + fall[2]) * to_north;
-        double light = (sun_up - p * sun_east - q * sun_north) / sqrt(1 + p * p + q * q);
-        out[0] = light > 0 ? light : 0;
-        out += 1, fall += 1;
+/* Shade an elevation map.
+
+   z : elevations, shape (rows, columns), row 0 in the north
+   to_east, to_north : what Horn's sums are multiplied with to give slopes
+   sun_east, sun_north, sun_up : the direction of the sun, of length 1
+   shade : brightness, 0 to 1, of z's shape */
+void shade(long rows, long columns, const double z[rows][columns], double to_east, double to_north,
+           double sun_east, double sun_north, double sun_up, out double shade[rows][columns])
+{
+    double down[columns + 2], drop[columns + 2];
+    for (long i = 0; i < rows; i++) {
+        const double *here = z[i];
+        const double *north = i > 0 ? z[i - 1] : here;
+        const double *south = i < rows - 1 ? z[i + 1] : here;
+        double *fall = drop + 1;
+        for (double *sum = down + 1, *end = sum + columns; sum < end; sum += 1) {
+            sum[0] = north[0] + 2 * here[0] + south[0];
+            fall[0] = north[0] - south[0];
+            north += 1, here += 1, south += 1, fall += 1;
+        }
+        down[0] = down[1], down[columns + 1] = down[columns];
+        drop[0] = drop[1], drop[columns + 1] = drop[columns];
+        double *to = shade[i];
+        fall = drop;
+        for (double *sum = down, *end = sum + columns; sum < end; sum += 1) {
+            double p = (sum[2] - sum[0]) * to_east;
+            double q = (fall[0] + 2 * fall[1] + fall[2]) * to_north;
+            double light = (sun_up - p * sun_east - q * sun_north) / sqrt(1 + p * p + q * q);
+            to[0] = light > 0 ? light : 0;
+            to += 1, fall += 1;
+        }
     }
 }
 """
@@ -121,21 +107,19 @@ class Terrain:
 
 
 class WithTinyweave:
-    """The work in C snippets."""
+    """The work in C: a template that comes with tinyweave, and a function of our own."""
 
     def __init__(self):
         self.np, self.tw = import_or_explain("numpy", "tinyweave")
 
     def smooth(self, z):
-        smooth = self.np.empty_like(z)
-        self.tw.inline(SMOOTH, ["z", "smooth"])
-        return smooth
+        # a quarter of the template's window is (1 2 1) down the columns times (1 2 1) along the rows, of sum 1
+        return self.tw.templates.filter2d(self.np.pad(z, 1, mode="edge"))[1:-1, 1:-1] / 4
 
     def shade(self, z, terrain):
-        shade = self.np.empty_like(z)
-        names = ["z", "shade", "to_east", "to_north", "sun_east", "sun_north", "sun_up"]
-        self.tw.inline(SHADE, names, {**vars(terrain), "z": z, "shade": shade})
-        return shade
+        shade = self.tw.compile(SHADE).shade
+        sun = (terrain.sun_east, terrain.sun_north, terrain.sun_up)
+        return shade(z, terrain.to_east, terrain.to_north, *sun)
 
 
 class WithNumPy:
