@@ -28,6 +28,14 @@ ELEMENTS = 10  # of each array in the warm calls
 MANY_LOCALS = 60
 OURS = "tinyweave"
 
+FUNCTIONS = """
+double plus(double a, double b) { return a + b; }
+void add(int n, const double a[n], const double b[n], out double c[n])
+{
+    for (int i = 0; i < n; i++) c[i] = a[i] + b[i];
+}
+"""
+
 # Run in a process of its own, since the cache's folder and mode are read at import: milliseconds from text
 # to result for each of a range of kernels, the first one left out (it warms libtcc up).
 TIME_KERNELS = """
@@ -75,13 +83,18 @@ class Tinyweave:
     def calls(self):
         scalars = "tw.inline('return_val = a + b;', ['a', 'b'])"
         arrays = "tw.inline('for (long i = 0; i < Na[0]; i++) c[i] = a[i] + b[i];', ['a', 'b', 'c'])"
+        lib = self.tw.compile(FUNCTIONS)
         many = "".join(f"local{i} = {i}; " for i in range(MANY_LOCALS))
         names = {"tw": self.tw}
+        compiled = {"plus": lib.plus, "add": lib.add, "template": self.tw.templates.add}
         return [
             ("scalars", OURS, scalars, "", names),
             ("scalars", f"{OURS}, {MANY_LOCALS} locals", scalars, many, names),
             ("arrays", OURS, arrays, "", names),
             ("arrays", f"{OURS}, {MANY_LOCALS} locals", arrays, many, names),
+            ("scalars", f"{OURS}, compile", "plus(a, b)", "", compiled),
+            ("arrays", f"{OURS}, compile", "add(a, b, out=c)", "", compiled),
+            ("arrays", f"{OURS}, template", "template(a, b, out=c)", "", compiled),
         ]
 
     def new_kernels(self):

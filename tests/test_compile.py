@@ -69,9 +69,7 @@ def test_ramp():
 
 
 def test_scale_in_place():
-    lib = tw.compile(
-        "void scale(double s, int n, double x[n]) { for (int i = 0; i < n; i++) x[i] *= s; }"
-    )
+    lib = tw.compile("void scale(double s, int n, double x[n]) { for (int i = 0; i < n; i++) x[i] *= s; }")
     v = np.arange(6.0)
     assert lib.scale(2.0, v[::2]) is None
     assert np.array_equal(v, [0, 1, 4, 3, 8, 5])
@@ -346,7 +344,9 @@ def test_macros_and_typedefs():
 
 def test_several_translation_units(tmp_path):
     (tmp_path / "shared.h").write_text("double twice(double x);\n#define SIX 6\n")
-    (tmp_path / "one.c").write_text('#include "shared.h"\nstatic int k = 1; int one(void) { return k * SIX; }\n')
+    (tmp_path / "one.c").write_text(
+        '#include "shared.h"\nstatic int k = 1; int one(void) { return k * SIX; }\n'
+    )
     lib = tw.compile([tmp_path / "one.c", "static int k = 2; double twice(double x) { return k * x; }"])
     assert lib.one() == 6 and lib.twice(4) == 8
 
@@ -381,24 +381,22 @@ def test_errors_point_into_the_source(tmp_path):
         ("static int f(void) { return 1; }", "no function"),
         ("int f(a) int a; { return a; }", "K&R"),
         ("void f(out double b[k]) { }", "'k' in 'double b\\[k\\]'"),
-        ("void f(int n, out double b[]) { }", ""),
         ("void f(struct point *p) { }", "not in this version"),
         ("void f(double (*g)(double)) { g(1); }", "not in this version"),
         ("int f(int n, ...) { return n; }", r"\.\.\."),
-        ("int f(int n", ""),
-        ("int f(int n) { return", ""),
+        ("int f(int n", "not closed|expected"),
+        ("int f(int n) { return", "not closed|expected"),
     ],
 )
 def test_refused(source, message):
-    if source.startswith("void f(int n, out double b[])"):
-        assert tw.compile("void f(int n, out double b[]) { b[0] = n; }").f(3) == 3  # a number, as *b
-        return
     with pytest.raises(tw.CompileError, match=message):
         tw.compile(source)
 
 
 def test_a_function_that_cannot_be_called():
-    lib = tw.compile("struct point { double x; };\nvoid f(struct point *p) { p->x = 1; }\nint g(void) { return 2; }")
+    lib = tw.compile(
+        "struct point { double x; };\nvoid f(struct point *p) { p->x = 1; }\nint g(void) { return 2; }"
+    )
     assert lib.g() == 2
     with pytest.raises(TypeError, match=r"f\(\): 'p' \(struct point \*p\): pointers to this type"):
         lib.f  # noqa: B018
