@@ -947,7 +947,7 @@ write_results(const struct plan *plan, struct buffer *text)
 }
 
 static PyObject *
-get_doc(PyObject *self, void *Py_UNUSED(closure))
+get_doc(PyObject *self)
 {
     const struct plan *plan = ((struct function *)self)->plan;
     struct buffer text = BUFFER_INIT;
@@ -1052,15 +1052,25 @@ static PyGetSetDef FUNCTION_GETSET[] = {
     {"__name__", get_name, NULL, "The C function's name.", NULL},
     {"__qualname__", get_name, NULL, "The C function's name.", NULL},
     {"__module__", get_module, NULL, "The Library's name.", NULL},
-    {"__doc__", get_doc, NULL, "Python's signature, C's, and the comment above the function.",
-     NULL},
     {"__text_signature__", get_text_signature, NULL, "Python's signature, as text.", NULL},
     {"__signature__", get_signature, NULL, "Python's signature, for inspect.", NULL},
     {"source", get_source, NULL, "The C text of the Library, a str.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* A getset of that name would take the place of the type's own docstring. */
+static PyObject *
+function_getattro(PyObject *self, PyObject *name)
+{
+    if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0) {
+        return get_doc(self);
+    }
+    return PyObject_GenericGetAttr(self, name);
+}
+
 static PyType_Slot FUNCTION_SLOTS[] = {
+    {Py_tp_doc, "A C function; a call converts and checks its arguments by the prototype."},
+    {Py_tp_getattro, function_getattro},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_members, FUNCTION_MEMBERS},
     {Py_tp_getset, FUNCTION_GETSET},

@@ -7,22 +7,26 @@ folder of your own, appended to `path`, is searched as well:
     tw.templates.mine(x)                        # my/templates/mine.c
 """
 
-from pathlib import Path as _Path
+import os as _os
 
 from ._core import compile as _compile
 
-path = [_Path(__file__).parent / "templates"]
+path = [_os.path.join(_os.path.dirname(__file__), "templates")]
 
 
 def __getattr__(name):
+    from pathlib import Path
+
     if not name.startswith("_"):
         for folder in path:
-            file = _Path(folder) / f"{name}.c"
+            file = Path(folder, f"{name}.c")
             if file.is_file():
-                return getattr(_compile(file, name=f"tinyweave.templates.{name}"), name)
+                function = getattr(_compile(file, name=f"tinyweave.templates.{name}"), name)
+                globals()[name] = function  # found at once from now on
+                return function
     raise AttributeError(f"there is no template {name!r} in {[str(folder) for folder in path]}")
 
 
 def __dir__():
-    names = {file.stem for folder in path for file in _Path(folder).glob("*.c")}
+    names = {name[:-2] for folder in path for name in _os.listdir(folder) if name.endswith(".c")}
     return sorted(names | {"path"})
