@@ -113,7 +113,7 @@ class WithTinyweave:
         self.np, self.tw = import_or_explain("numpy", "tinyweave")
 
     def smooth(self, z):
-        # a quarter of the template's window is (1 2 1) down the columns times (1 2 1) along the rows, of sum 1
+        # a quarter of the template's window is (1 2 1) / 4 down the columns times (1 2 1) / 4 along the rows
         return self.tw.templates.filter2d(self.np.pad(z, 1, mode="edge"))[1:-1, 1:-1] / 4
 
     def shade(self, z, terrain):

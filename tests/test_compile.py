@@ -396,6 +396,7 @@ def test_errors_point_into_the_source(tmp_path):
         ("void f(struct point *p) { }", "not in this version"),
         ("void f(double (*g)(double)) { g(1); }", "not in this version"),
         ("int f(int n, ...) { return n; }", r"\.\.\."),
+        ('void f(int n) { if (n) tw_raise(PyExc_ValueError, "no"); }', "PyErr_SetString"),
         ("int f(int n", "is never closed"),
         ("int f(int n) { return", "is never closed"),
     ],
@@ -446,6 +447,13 @@ def test_complex_only_when_listed():
     assert lib.first([3]) == 3
     with pytest.raises(TypeError, match="complex128"):
         lib.first([1j])
+
+
+def test_a_generic_source_may_hold_other_functions():
+    lib = tw.compile(
+        "T twice(T x) { return x + x; }\nint seven(void) { return 7; }\nlong more(long n) { return n + 1; }"
+    )
+    assert (lib.seven(), lib.more(2), lib.twice(1.5), lib.twice(2)) == (7, 3, 3.0, 4)
 
 
 def test_t_may_be_a_name():

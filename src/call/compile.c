@@ -295,10 +295,23 @@ keep_kernel(struct library *library, int type, struct kernel *kernel)
     return kernel == NULL ? NULL : *place;
 }
 
+/* What T is where a function of a generic source does not say. */
+static int
+first_type(const struct library *library)
+{
+    PyArray_Descr *dtype = PyArray_DescrFromType(library->letters[0]);
+    int type = dtype->type_num;
+    Py_DECREF(dtype);
+    return type;
+}
+
 static struct kernel *
 library_kernel(PyObject *self, int type)
 {
     struct library *library = (struct library *)self;
+    if (type < 0 && library->generic) {
+        type = first_type(library);
+    }
     struct kernel *kernel = library->kernels[kernel_index(type)];
     if (kernel != NULL) {
         return kernel;

@@ -757,6 +757,21 @@ sort_nothing(const void *context, const struct token *name)
     return NAME_OTHER;
 }
 
+/* tw_raise leaves a snippet of inline; a function could not be left so. */
+static int
+refuse_raise(const struct source *source, struct spot *spot)
+{
+    for (size_t i = 0; i < source->tokens.count; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (token->kind == TOKEN_IDENTIFIER && token_is(token, "tw_raise")) {
+            return spot_fail(spot, source, token,
+                             "'tw_raise' belongs to snippets of inline; here set the error with "
+                             "PyErr_SetString or PyErr_Format, and return");
+        }
+    }
+    return 0;
+}
+
 static int
 read_unit(struct program *program, struct translation *unit, struct spot *spot)
 {
@@ -766,7 +781,7 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
             return -1;
         }
     }
-    if (check_source(source, false, spot) < 0 ||
+    if (check_source(source, false, spot) < 0 || refuse_raise(source, spot) < 0 ||
         macros_check(unit->sources, PREAMBLE_TEXTS + 1, spot) < 0 ||
         pointers_check(source, sort_nothing, NULL, spot) < 0) {
         return -1;
