@@ -22,7 +22,8 @@ struct condition {
     int depth;
     bool malformed;
     bool failed; /* the expander */
-    char text[NAME_LIMIT]; /* a token's spelling, or a header's name; not on the stack of what recurses */
+    char text
+        [NAME_LIMIT]; /* a token's spelling, or a header's name; not on the stack of what recurses */
 };
 
 static struct value
@@ -72,8 +73,7 @@ advance_raw(struct condition *condition)
 static bool
 at(const struct condition *condition, const char *text)
 {
-    return condition->current.token.kind != TOKEN_END &&
-           token_is(&condition->current.token, text);
+    return condition->current.token.kind != TOKEN_END && token_is(&condition->current.token, text);
 }
 
 static bool
@@ -394,15 +394,24 @@ static const struct {
     const char *spelling;
     int precedence;
 } binaries[BINARY_NONE] = {
-    [BINARY_EITHER] = {"||", 1},      [BINARY_BOTH] = {"&&", 2},
-    [BINARY_OR] = {"|", 3},           [BINARY_XOR] = {"^", 4},
-    [BINARY_AND] = {"&", 5},          [BINARY_EQUAL] = {"==", 6},
-    [BINARY_NOT_EQUAL] = {"!=", 6},   [BINARY_LESS] = {"<", 7},
-    [BINARY_GREATER] = {">", 7},      [BINARY_LESS_EQUAL] = {"<=", 7},
-    [BINARY_GREATER_EQUAL] = {">=", 7}, [BINARY_SHIFT_LEFT] = {"<<", 8},
-    [BINARY_SHIFT_RIGHT] = {">>", 8}, [BINARY_ADD] = {"+", 9},
-    [BINARY_SUBTRACT] = {"-", 9},     [BINARY_MULTIPLY] = {"*", 10},
-    [BINARY_DIVIDE] = {"/", 10},      [BINARY_REMAINDER] = {"%", 10},
+    [BINARY_EITHER] = {"||", 1},
+    [BINARY_BOTH] = {"&&", 2},
+    [BINARY_OR] = {"|", 3},
+    [BINARY_XOR] = {"^", 4},
+    [BINARY_AND] = {"&", 5},
+    [BINARY_EQUAL] = {"==", 6},
+    [BINARY_NOT_EQUAL] = {"!=", 6},
+    [BINARY_LESS] = {"<", 7},
+    [BINARY_GREATER] = {">", 7},
+    [BINARY_LESS_EQUAL] = {"<=", 7},
+    [BINARY_GREATER_EQUAL] = {">=", 7},
+    [BINARY_SHIFT_LEFT] = {"<<", 8},
+    [BINARY_SHIFT_RIGHT] = {">>", 8},
+    [BINARY_ADD] = {"+", 9},
+    [BINARY_SUBTRACT] = {"-", 9},
+    [BINARY_MULTIPLY] = {"*", 10},
+    [BINARY_DIVIDE] = {"/", 10},
+    [BINARY_REMAINDER] = {"%", 10},
 };
 
 static enum binary
@@ -545,8 +554,7 @@ read_choice(struct condition *condition)
     struct value no = read_choice(condition);
     condition->unevaluated -= chosen.bits != 0;
     condition->depth--;
-    return (struct value){chosen.bits != 0 ? yes.bits : no.bits,
-                          yes.is_unsigned || no.is_unsigned};
+    return (struct value){chosen.bits != 0 ? yes.bits : no.bits, yes.is_unsigned || no.is_unsigned};
 }
 
 int

@@ -375,8 +375,7 @@ find_parameter(const struct definition *definition, const struct token *token)
 static bool
 skip(struct definition *definition, const char *text)
 {
-    if (definition->at < definition->count &&
-        token_is(&definition->tokens[definition->at], text)) {
+    if (definition->at < definition->count && token_is(&definition->tokens[definition->at], text)) {
         definition->at++;
         return true;
     }
@@ -709,7 +708,8 @@ append_quoted(struct buffer *text, const struct token *token)
     if (end == NULL) {
         return;
     }
-    size_t length = token_spell(token, end + token->length); /* spelt behind its place, then moved */
+    size_t length =
+        token_spell(token, end + token->length); /* spelt behind its place, then moved */
     const char *spelling = end + token->length;
     bool escape = token->kind == TOKEN_STRING || token->kind == TOKEN_CHARACTER;
     for (size_t i = 0; i < length; i++) {
@@ -738,8 +738,8 @@ stringify(struct expander *expander, const struct item *items, size_t count, str
     char *kept = text.failed ? NULL : take_text(expander, text.size);
     if (kept != NULL) {
         memcpy(kept, text.data, text.size);
-        *result = (struct item){
-            .token = {.kind = TOKEN_STRING, .start = kept, .length = text.size}};
+        *result =
+            (struct item){.token = {.kind = TOKEN_STRING, .start = kept, .length = text.size}};
     }
     buffer_free(&text);
     return kept != NULL ? 0 : -1;
@@ -832,7 +832,8 @@ eats_comma(const struct replacement *replacement, const struct part *part)
 {
     return replacement->macro->variadic &&
            part->parameter == replacement->macro->parameter_count - 1 &&
-           part > replacement->macro->parts && part[-1].paste && token_is(&part[-1].item.token, ",");
+           part > replacement->macro->parts && part[-1].paste &&
+           token_is(&part[-1].item.token, ",");
 }
 
 static int
@@ -883,8 +884,7 @@ static int
 push_replacement(struct expander *expander, struct macro *macro, struct arguments *arguments,
                  bool space)
 {
-    struct replacement replacement = {
-        .expander = expander, .macro = macro, .arguments = arguments};
+    struct replacement replacement = {.expander = expander, .macro = macro, .arguments = arguments};
     if (replace(&replacement) < 0) {
         free(replacement.items.data);
         return -1;

@@ -36,8 +36,10 @@ struct items {
 
 /* Where tokens come from once no expansion has any left. */
 struct feed {
-    int (*next)(void *context, struct item *item); /* 1; 0: at the end; -1: expander_fail was called */
-    bool (*call_follows)(void *context); /* whether the next token is a (, with no directive before it */
+    int (*next)(void *context,
+                struct item *item); /* 1; 0: at the end; -1: expander_fail was called */
+    bool (*call_follows)(
+        void *context); /* whether the next token is a (, with no directive before it */
     void *context;
 };
 

@@ -231,8 +231,8 @@ report(const struct preprocessor *preprocessor)
     while (!hash->first) {
         hash--;
     }
-    spot_fail(preprocessor->spot, reader->source, hash, "%s (line %d of '%.200s')", expander->failure,
-              expander->place.line, header->label);
+    spot_fail(preprocessor->spot, reader->source, hash, "%s (line %d of '%.200s')",
+              expander->failure, expander->place.line, header->label);
 }
 
 /* Reads a source or a header to its end. */
@@ -279,8 +279,8 @@ read_headers(struct preprocessor *preprocessor, const struct buffer *contents)
             size_t size = strtoull(length, NULL, 10);
             at = text + size;
             if (pass > 0) {
-                preprocessor->headers[count].source = (struct source){
-                    .label = path, .argument = "", .text = text, .length = size};
+                preprocessor->headers[count].source =
+                    (struct source){.label = path, .argument = "", .text = text, .length = size};
             }
         }
         if (pass == 0 && count > 0) {
@@ -609,10 +609,8 @@ run_plain(struct preprocessor *preprocessor, const struct source *sources, size_
 static int
 run_predefined(struct preprocessor *preprocessor)
 {
-    struct source source = {.label = "",
-                            .argument = "",
-                            .text = PREDEFINED,
-                            .length = sizeof(PREDEFINED) - 1};
+    struct source source = {
+        .label = "", .argument = "", .text = PREDEFINED, .length = sizeof(PREDEFINED) - 1};
     struct spot spot;
     int result = lexer_scan(&source, &spot);
     if (result == 0) {

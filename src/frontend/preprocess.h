@@ -13,7 +13,7 @@
  * macro, the place of the outermost macro's name. `directive` is never set; `first` is set on the first
  * that a line leaves. */
 struct expanded {
-    struct token *items; /* ends with TOKEN_END */
+    struct token *items;        /* ends with TOKEN_END */
     const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
     size_t count;               /* without TOKEN_END */
     void *memory;               /* what preprocess_free frees */
