@@ -513,7 +513,9 @@ token_spell(const struct token *token, char *text)
 {
     size_t length = 0;
     for (size_t at = 0; at < token->length;) {
-        size_t size = continuation(token->start, token->length, at);
+        /* a backslash alone is a stray one */
+        bool last = at + 1 == token->length;
+        size_t size = last ? 0 : continuation(token->start, token->length, at);
         if (size == 0) {
             text[length++] = token->start[at++];
         }
