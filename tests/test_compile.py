@@ -396,6 +396,8 @@ def test_errors_point_into_the_source(tmp_path):
         ("void f(struct point *p) { }", "not in this version"),
         ("void f(double (*g)(double)) { g(1); }", "not in this version"),
         ("int f(int n, ...) { return n; }", r"\.\.\."),
+        ("double f(int n, const double x[n]) { return sqrt(x); }", "pointer"),
+        ("void f(int n, const double x[n], double s) { s = x; }", "pointer"),
         ('void f(int n) { if (n) tw_raise(PyExc_ValueError, "no"); }', "PyErr_SetString"),
         ("int f(int n", "is never closed"),
         ("int f(int n) { return", "is never closed"),

@@ -749,11 +749,44 @@ blank_type(struct translation *unit, const struct type *type)
     }
 }
 
-static enum name_sort
-sort_nothing(const void *context, const struct token *name)
+/* The function whose body a token stands in, by its place in the text; NULL: none. */
+static const struct declaration *
+function_around(const struct translation *unit, const struct token *token)
 {
-    (void)context;
-    (void)name;
+    const struct source *source = &unit->sources[PREAMBLE_TEXTS];
+    const struct declaration *around = NULL;
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        const char *start = declaration->first->start;
+        if (start >= source->text && start < source->text + source->length &&
+            start <= token->start) {
+            around = declaration->is_definition ? declaration : NULL;
+        }
+    }
+    return around;
+}
+
+static enum name_sort
+sort_type(const struct type *type)
+{
+    bool pointer = type->kind == TYPE_ARRAY || type->kind == TYPE_POINTER;
+    const struct type *number = pointer ? type->target : type;
+    bool real = number->kind == TYPE_BASIC && number->basic < BASIC_COMPLEXF;
+    bool floating = real && number->basic >= BASIC_FLOAT;
+    return pointer ? (real ? NAME_NUMBERS : NAME_POINTER) : floating ? NAME_FLOATING : NAME_OTHER;
+}
+
+/* Parameters are arrays more often than not. */
+static enum name_sort
+sort_parameter(const void *context, const struct token *name)
+{
+    const struct declaration *function = function_around(context, name);
+    for (size_t i = 0; function != NULL && i < function->type->parameter_count; i++) {
+        const struct parameter *parameter = &function->type->parameters[i];
+        if (parameter->name != NULL && token_compare(parameter->name, name) == 0) {
+            return sort_type(parameter->type);
+        }
+    }
     return NAME_OTHER;
 }
 
@@ -782,8 +815,7 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
         }
     }
     if (check_source(source, false, spot) < 0 || refuse_raise(source, spot) < 0 ||
-        macros_check(unit->sources, PREAMBLE_TEXTS + 1, spot) < 0 ||
-        pointers_check(source, sort_nothing, NULL, spot) < 0) {
+        macros_check(unit->sources, PREAMBLE_TEXTS + 1, spot) < 0) {
         return -1;
     }
     unit->preamble = (struct preamble){.sources = unit->sources,
@@ -798,7 +830,8 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
     memcpy(unit->text, source->text, source->length);
     if (preprocess(unit->sources, PREAMBLE_TEXTS + 1, &unit->preamble.includes,
                    program->include_dirs, &unit->expanded, spot) < 0 ||
-        declarations_read(&unit->expanded, &unit->declarations, spot) < 0) {
+        declarations_read(&unit->expanded, &unit->declarations, spot) < 0 ||
+        pointers_check(source, sort_parameter, unit, spot) < 0) {
         return -1;
     }
     for (size_t i = 0; i < unit->declarations.count; i++) {

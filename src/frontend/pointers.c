@@ -77,8 +77,21 @@ begins_statement(const struct reader *reader, const struct token *type)
            is_any(token, starts);
 }
 
-/* What this mention of a name declares: "double d" a number, "double *p" a pointer to numbers; NAME_UNSURE
- * for any other type ("int d", "size_t d", "V *d", "} d", and ", d" outside of brackets); NAME_OTHER when
+/* "x[n]", and no "x[m][n]". Of characters one may be given a string. */
+static bool
+is_plain_array(const struct token *name)
+{
+    const struct token *token = name + 1;
+    int depth = 0;
+    do {
+        depth += nesting(token);
+        token++;
+    } while (depth > 0 && token->kind != TOKEN_END);
+    return token_is(name + 1, "[") && !token_is(token, "[");
+}
+
+/* What this mention of a name declares: "double d" a number, "double *p" and "double a[n]" a pointer to
+ * numbers; NAME_UNSURE for any other type ("int d", "size_t d", "V *d", "} d", and ", d" outside of brackets); NAME_OTHER when
  * it declares nothing. */
 static enum name_sort
 declared_here(const struct reader *reader, const struct token *name, bool in_brackets)
@@ -97,6 +110,9 @@ declared_here(const struct reader *reader, const struct token *name, bool in_bra
     }
     if (stars > 0 && !begins_statement(reader, token)) {
         return NAME_OTHER;
+    }
+    if (stars == 0 && is_any(token, NUMBERS) && !token_is(token, "char") && is_plain_array(name)) {
+        return NAME_NUMBERS;
     }
     bool array = token_is(name + 1, "[") || token_is(name + 1, "(");
     if (array || stars > 1) {
