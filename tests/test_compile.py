@@ -413,8 +413,9 @@ def test_a_function_that_cannot_be_called():
         "struct point { double x; };\nvoid f(struct point *p) { p->x = 1; }\nint g(void) { return 2; }"
     )
     assert lib.g() == 2
-    with pytest.raises(TypeError, match=r"f\(\): 'p' \(struct point \*p\): pointers to this type"):
+    with pytest.raises(AttributeError, match=r"f\(\): 'p' \(struct point \*p\): pointers to this type"):
         lib.f  # noqa: B018
+    assert not hasattr(lib, "f")
 
 
 # ---- T ----
@@ -548,3 +549,67 @@ def test_a_function_keeps_its_library():
     tw.cache.clear()
     gc.collect()
     assert f() == 7
+
+
+# ---- what went wrong once ----
+
+
+def test_headers_that_change(tmp_path):
+    header = tmp_path / "h.h"
+    header.write_text("#define K 1\n")
+    plain = '#include "h.h"\nint k(void) { return K; }'
+    generic = '#include "h.h"\n#if K == 1\nT a(T x) { return x + 1000; }\n#endif\nT f(T x) { return x * 2; }'
+    lib = tw.compile(generic, include_dirs=[tmp_path])
+    assert tw.compile(plain, include_dirs=[tmp_path]).k() == 1
+    assert lib.f(2.0) == 4
+    header.write_text("#define K 2\n")
+    assert tw.compile(plain, include_dirs=[tmp_path]).k() == 2
+    with pytest.raises(RuntimeError, match="compile the source again"):
+        lib.f(np.float32(2))
+    assert tw.compile(generic, include_dirs=[tmp_path]).f(np.float32(2)) == 4
+
+
+def test_too_many_dimensions():
+    with pytest.raises(tw.CompileError, match="at most 64 dimensions"):
+        tw.compile("void f(out double b" + "[1]" * 70 + ") { }")
+
+
+def test_force_leaves_the_shared_library_alone():
+    source = "int count(void) { static int n; return ++n; } /* force */"
+    lib = tw.compile(source)
+    lib.count()
+    assert tw.compile(source, force=True).count() == 1
+    assert tw.compile(source) is lib and lib.count() == 2
+
+
+def test_an_object_returned_with_an_exception_set():
+    lib = tw.compile("""
+        PyObject *f(PyObject *o) { PyErr_SetString(PyExc_KeyError, "k"); Py_INCREF(o); return o; }
+    """)
+    o = object()
+    before = sys.getrefcount(o)
+    for _ in range(10):
+        with pytest.raises(KeyError):
+            lib.f(o)
+    assert sys.getrefcount(o) == before
+
+
+def test_prototypes_speak_for_their_definitions():
+    lib = tw.compile("""
+        static double g(double x);
+        void fill(int n, out double b[n]);
+        double g(double x) { return 2 * x; }
+        void fill(int n, double b[n]) { for (int i = 0; i < n; i++) b[i] = g(i); }
+    """)
+    assert not hasattr(lib, "g")
+    assert np.array_equal(lib.fill(3), [0, 2, 4])
+
+
+def test_a_byte_order_mark():
+    assert tw.compile("\ufeffint f(void) { return 3; }").f() == 3
+
+
+def test_a_parameter_called_out():
+    f = tw.compile("void f(out double out[3]) { out[0] = 1; }").f
+    assert str(inspect.signature(f)) == "(*, out=None)"
+    assert f()[0] == 1

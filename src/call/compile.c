@@ -43,6 +43,7 @@ struct library {
     char *letters; /* of T's dtypes, NumPy's characters */
     bool generic;
     bool force;                              /* its kernels are its own */
+    struct buffer headers;                   /* the user's headers, as they were read */
     struct kernel *kernels[NPY_CDOUBLE + 2]; /* by dtype; the last one where T is no dtype */
 };
 
@@ -253,6 +254,16 @@ add_system_folders(struct build *build)
     return 0;
 }
 
+/* The contents of the user's headers. */
+static void
+collect_headers(const struct build *build, struct buffer *headers)
+{
+    for (size_t i = 0; i < build->program.count; i++) {
+        const struct buffer *contents = &build->program.units[i].preamble.includes.contents;
+        buffer_append(headers, contents->data, contents->size);
+    }
+}
+
 /* The kernel for a dtype of T (-1: none), from the caches or the compiler. */
 static struct kernel *
 build_kernel(struct build *build, const struct plans *plans, int type)
@@ -320,7 +331,14 @@ library_kernel(PyObject *self, int type)
         .state = PyModule_GetState(library->module), .library = library, .headers = BUFFER_INIT};
     struct plans plans;
     if (start_build(&build, &plans) == 0) {
-        kernel = build_kernel(&build, &plans, type);
+        if (plans_match(&plans, &library->plans)) {
+            kernel = build_kernel(&build, &plans, type);
+        }
+        else {
+            PyErr_SetString(PyExc_RuntimeError,
+                            FUNCTION "(): a header of the library has changed its functions since: "
+                                     "compile the source again");
+        }
     }
     plans_free(&plans);
     free_build(&build);
@@ -412,6 +430,7 @@ open_library(struct library *library, struct state *state)
     int result = start_build(&build, &library->plans);
     if (result == 0) {
         library->generic = library->plans.generic;
+        collect_headers(&build, &library->headers);
         if (library->letters == NULL && (library->letters = find_letters(&build)) == NULL) {
             result = -1;
         }
@@ -465,7 +484,9 @@ static int
 library_clear(PyObject *self)
 {
     struct library *library = (struct library *)self;
-    Py_CLEAR(library->functions);
+    if (library->functions != NULL) {
+        PyDict_Clear(library->functions);
+    }
     return 0;
 }
 
@@ -496,6 +517,7 @@ library_dealloc(PyObject *self)
     }
     plans_free(&library->plans);
     free(library->letters);
+    buffer_free(&library->headers);
     Py_XDECREF(library->texts);
     Py_XDECREF(library->options);
     Py_XDECREF(library->name);
@@ -535,7 +557,7 @@ library_getattro(PyObject *self, PyObject *name)
     const struct plan *refused = find_refused(library, name);
     if (refused != NULL) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "%s(): %s", refused->name, refused->refusal);
+        PyErr_Format(PyExc_AttributeError, "%s(): %s", refused->name, refused->refusal);
     }
     else if (library->functions != NULL) {
         PyErr_Clear();
@@ -687,6 +709,30 @@ keep_library(struct state *state, PyObject *key, PyObject *library)
     return 0;
 }
 
+/* Whether the user's headers are no longer what a Library was made of. */
+static bool
+headers_changed(struct state *state, const struct library *library)
+{
+    if (library->headers.size == 0) {
+        return false;
+    }
+    struct build build = {.state = state, .library = library, .headers = BUFFER_INIT};
+    struct plans plans;
+    struct buffer headers = BUFFER_INIT;
+    if (start_build(&build, &plans) < 0) {
+        PyErr_Clear(); /* making it anew will tell */
+    }
+    else {
+        collect_headers(&build, &headers);
+    }
+    bool changed = headers.size != library->headers.size ||
+                   memcmp(headers.data, library->headers.data, headers.size) != 0;
+    plans_free(&plans);
+    free_build(&build);
+    buffer_free(&headers);
+    return changed;
+}
+
 /* Returns a new reference; NULL with or without an exception. */
 static PyObject *
 find_library(struct state *state, PyObject *key)
@@ -700,6 +746,9 @@ find_library(struct state *state, PyObject *key)
         if (library == Py_None) {
             Py_CLEAR(library);
         }
+    }
+    if (library != NULL && headers_changed(state, (struct library *)library)) {
+        Py_CLEAR(library);
     }
     if (library != NULL && keep_library(state, key, library) < 0) {
         Py_CLEAR(library);
@@ -717,9 +766,10 @@ make_library(PyObject *module, const struct request *request, PyObject *texts, P
     if (library == NULL) {
         return NULL;
     }
-    if (!request->force) { /* another thread may have been first while libtcc worked */
-        first = find_library(state, key);
+    if (request->force) {
+        return library;
     }
+    first = find_library(state, key); /* another thread may have been first while libtcc worked */
     if (first != NULL || PyErr_Occurred()) {
         Py_DECREF(library);
         return first;
@@ -749,12 +799,26 @@ read_file(PyObject *path)
     return bytes;
 }
 
+/* Editors put a byte order mark in front, which is no C. Takes the reference. */
+static PyObject *
+without_mark(PyObject *bytes)
+{
+    if (bytes == NULL || !PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) < 3 ||
+        memcmp(PyBytes_AS_STRING(bytes), "\xef\xbb\xbf", 3) != 0) {
+        return bytes;
+    }
+    PyObject *rest =
+        PyBytes_FromStringAndSize(PyBytes_AS_STRING(bytes) + 3, PyBytes_GET_SIZE(bytes) - 3);
+    Py_DECREF(bytes);
+    return rest;
+}
+
 /* A str is C text, an os.PathLike a file -> (bytes, path or None) */
 static PyObject *
 read_text(PyObject *source)
 {
     if (PyUnicode_Check(source)) {
-        PyObject *bytes = PyUnicode_AsUTF8String(source);
+        PyObject *bytes = without_mark(PyUnicode_AsUTF8String(source));
         return bytes == NULL ? NULL : Py_BuildValue("(NO)", bytes, Py_None);
     }
     if (!PyObject_HasAttrString(source, "__fspath__")) {
@@ -769,7 +833,7 @@ read_text(PyObject *source)
     if (PyUnicode_FSConverter(source, &path) == 0) {
         return NULL;
     }
-    PyObject *bytes = read_file(source);
+    PyObject *bytes = without_mark(read_file(source));
     PyObject *pair = bytes == NULL ? NULL : PyTuple_Pack(2, bytes, path);
     Py_XDECREF(bytes);
     Py_DECREF(path);

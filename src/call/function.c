@@ -813,9 +813,14 @@ enter_target(struct invocation *invocation, struct target *target)
     if (invocation->plan->number_out_count > 0) {
         place_numbers(invocation, numbers);
     }
+    PyObject **object = (PyObject **)invocation->slots[invocation->plan->count];
+    *object = NULL;
     int result = call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
                                &target->pace);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
+    if (result < 0 && invocation->plan->result == ROLE_OBJECT) {
+        Py_XDECREF(*object); /* returned, though an exception is set */
+    }
     if (release(invocation, 1) < 0) {
         Py_CLEAR(value);
     }
@@ -893,6 +898,10 @@ write_parameters(const struct plan *plan, struct buffer *text)
             comma = ", ";
         }
     }
+    bool named_out = false; /* a parameter is called `out` itself */
+    for (int i = 0; i < plan->count; i++) {
+        named_out |= strcmp(plan->parameters[i].name, "out") == 0;
+    }
     if (plan->out_count > 0) {
         buffer_printf(text, "%s*", comma);
         for (int i = 0; i < plan->count; i++) {
@@ -900,7 +909,7 @@ write_parameters(const struct plan *plan, struct buffer *text)
                 buffer_printf(text, ", %s=None", plan->parameters[i].name);
             }
         }
-        buffer_append_string(text, ", out=None");
+        buffer_append_string(text, named_out ? "" : ", out=None");
     }
 }
 

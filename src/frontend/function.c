@@ -65,6 +65,36 @@ plans_free(struct plans *plans)
     *plans = (struct plans){0};
 }
 
+static bool
+parameters_match(const struct plan *plan, const struct plan *other)
+{
+    for (int i = 0; i < plan->count; i++) {
+        const struct plan_parameter *one = &plan->parameters[i], *two = &other->parameters[i];
+        if (one->role != two->role || one->type != two->type ||
+            one->dimensions != two->dimensions || strcmp(one->name, two->name) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+plans_match(const struct plans *plans, const struct plans *others)
+{
+    if (plans->count != others->count) {
+        return false;
+    }
+    for (size_t i = 0; i < plans->count; i++) {
+        const struct plan *plan = &plans->items[i], *other = &others->items[i];
+        if (strcmp(plan->signature, other->signature) != 0 || plan->count != other->count ||
+            plan->result != other->result || plan->result_type != other->result_type ||
+            (plan->refusal == NULL) != (other->refusal == NULL) || !parameters_match(plan, other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- Types ---- */
 
 static const int BASIC_NUMBERS[] = {
@@ -146,7 +176,8 @@ struct planner {
     const struct program *program;
     const struct declaration *declaration;
     struct plan *plan;
-    const struct source *source; /* of messages */
+    const struct source *source;             /* of messages */
+    const struct declarations *declarations; /* of the unit */
     struct spot *spot;
     struct buffer refusal; /* the first reason why Python cannot call the function */
     bool no_memory;
@@ -275,6 +306,9 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
         }
     }
     bool array = parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT;
+    if (parameter->dimensions > NPY_MAXDIMS) {
+        refuse(planner, parameter, "NumPy's arrays have at most 64 dimensions");
+    }
     if (parameter->role == ROLE_OUT && parameter->dimensions < 0) {
         parameter->role = ROLE_NUMBER_OUT;
     }
@@ -662,6 +696,28 @@ one_line(struct planner *planner)
     return copy == NULL ? "" : copy;
 }
 
+static bool
+declares_same(const struct declaration *declaration, const struct declaration *other)
+{
+    return declaration->type->kind == TYPE_FUNCTION && declaration->storage != STORAGE_TYPEDEF &&
+           token_compare(declaration->name, other->name) == 0;
+}
+
+/* A parameter's word, of the definition or of any prototype of the function. */
+static enum parameter_word
+word_of(const struct planner *planner, size_t index)
+{
+    for (size_t i = 0; i < planner->declarations->count; i++) {
+        const struct declaration *declaration = &planner->declarations->items[i];
+        if (declares_same(declaration, planner->declaration) &&
+            index < declaration->type->parameter_count &&
+            declaration->type->parameters[index].word != WORD_NONE) {
+            return declaration->type->parameters[index].word;
+        }
+    }
+    return WORD_NONE;
+}
+
 static int
 plan_parameters(struct planner *planner)
 {
@@ -673,7 +729,9 @@ plan_parameters(struct planner *planner)
         plan->parameters[i].declaration = describe(planner, given->type, plan->parameters[i].name);
     }
     for (int i = 0; i < plan->count; i++) {
-        plan_type(planner, &plan->parameters[i], &type->parameters[i]);
+        struct parameter given = type->parameters[i];
+        given.word = word_of(planner, (size_t)i);
+        plan_type(planner, &plan->parameters[i], &given);
     }
     for (int i = 0; i < plan->count; i++) {
         if (plan_extents(planner, &plan->parameters[i], type->parameters[i].type) < 0) {
@@ -841,11 +899,20 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
     return 0;
 }
 
+/* A definition, and no declaration of that name says static. */
 static bool
-is_public(const struct declaration *declaration)
+is_public(const struct declarations *declarations, const struct declaration *declaration)
 {
-    return declaration->is_definition && declaration->storage != STORAGE_STATIC &&
-           declaration->type->kind == TYPE_FUNCTION;
+    if (!declaration->is_definition || declaration->type->kind != TYPE_FUNCTION) {
+        return false;
+    }
+    for (size_t i = 0; i < declarations->count; i++) {
+        if (declarations->items[i].storage == STORAGE_STATIC &&
+            declares_same(&declarations->items[i], declaration)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Where a token of the expanded unit comes from. */
@@ -862,7 +929,7 @@ plan_unit(const struct program *program, struct translation *unit, struct plans 
     unit->first_plan = plans->count;
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
-        if (!is_public(declaration)) {
+        if (!is_public(&unit->declarations, declaration)) {
             continue;
         }
         struct plan *items = realloc(plans->items, (plans->count + 1) * sizeof(*items));
@@ -875,6 +942,7 @@ plan_unit(const struct program *program, struct translation *unit, struct plans 
         struct planner planner = {.plans = plans,
                                   .program = program,
                                   .declaration = declaration,
+                                  .declarations = &unit->declarations,
                                   .plan = &items[plans->count],
                                   .source = source_of(unit, declaration->first),
                                   .spot = spot};
@@ -959,9 +1027,10 @@ emit_operators(const struct preamble *preamble, int type, struct buffer *text)
         {"tw_imag", "(x) ((T)((x) * 0))"},
         {"tw_abs", NULL},
     };
-    const char *absolute = type == NPY_DOUBLE  ? "(x) fabs(x)"
-                           : type == NPY_FLOAT ? "(x) fabsf(x)"
-                                               : "(x) ({ T tw_x = (x); tw_x < 0 ? -tw_x : tw_x; })";
+    const char *absolute = type == NPY_DOUBLE ? "(x) fabs(x)"
+                           : type == NPY_FLOAT
+                               ? "(x) fabsf(x)"
+                               : "(x) ({ T tw_abs_x = (x); tw_abs_x < 0 ? -tw_abs_x : tw_abs_x; })";
     if (type == NPY_CFLOAT || type == NPY_CDOUBLE) {
         return;
     }

@@ -90,6 +90,9 @@ struct plans {
 
 void plans_free(struct plans *plans);
 
+/* Whether both call the same functions in the same way: a header may have changed between two readings. */
+bool plans_match(const struct plans *plans, const struct plans *others);
+
 /* Computes an extent, given the integer values of all parameters. Returns 0, or -1 for an overflow or a
  * division by zero. */
 int extent_value(const struct extent *extent, const long long *values, long long *result);
