@@ -534,6 +534,11 @@ def test_malformed_is_false(expression):
     assert not is_true(expression)
 
 
+def test_deep_conditions():
+    for opening, closing in (("(", ")"), ("!!", ""), ("1 && (0 || (", "))"), ("1 ? 2 + (", ") : 3")):
+        assert is_true(opening * 249 + "1" + closing * 249)
+
+
 def test_conditionals():
     text = "#if 0\na\n#elif 1\nb\n#elif 1\nc\n#else\nd\n#endif\n#ifdef X\n#else\ne\n#endif"
     assert line(text) == "b e"
