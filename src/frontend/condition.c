@@ -7,6 +7,8 @@
 
 /* Longer names of headers are not asked for. */
 enum { NAME_LIMIT = 1000 };
+/* Operands one in another, some hundred bytes of stack each: CHECK_DEPTH brackets pass. */
+enum { OPERAND_DEPTH = 4 * CHECK_DEPTH };
 
 /* An intmax_t or uintmax_t. */
 struct value {
@@ -340,7 +342,7 @@ static struct value
 read_unary(struct condition *condition)
 {
     static const char *const operators[] = {"+", "-", "~", "!", NULL};
-    if (++condition->depth > CHECK_DEPTH) {
+    if (++condition->depth > OPERAND_DEPTH) {
         return refuse(condition);
     }
     int operation = 0;
@@ -524,7 +526,9 @@ read_binary(struct condition *condition, int precedence)
         bool decided = (operation == BINARY_EITHER && value.bits != 0) ||
                        (operation == BINARY_BOTH && value.bits == 0);
         condition->unevaluated += decided;
+        condition->depth++;
         struct value right = read_binary(condition, binaries[operation].precedence + 1);
+        condition->depth--;
         condition->unevaluated -= decided;
         value = compute(condition, operation, value, right);
     }
@@ -538,7 +542,7 @@ read_choice(struct condition *condition)
     if (!at(condition, "?")) {
         return chosen;
     }
-    if (++condition->depth > CHECK_DEPTH) {
+    if (++condition->depth > OPERAND_DEPTH) {
         return refuse(condition);
     }
     advance(condition);

@@ -914,14 +914,10 @@ static int
 enter_call(struct expander *expander, struct macro *macro, const struct item *name)
 {
     struct arguments arguments = {.list = NULL};
-    bool outermost = expander->context_count == 0;
     bool collecting = expander->collecting;
     expander->collecting = true;
     int result = read_arguments(expander, macro, &arguments);
     expander->collecting = collecting;
-    if (outermost) {
-        expander->place = name->token;
-    }
     if (result > 0 && arguments_fit(&arguments, macro)) {
         result = push_replacement(expander, macro, &arguments, name->space) < 0 ? -1 : 1;
     }

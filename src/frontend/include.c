@@ -142,25 +142,19 @@ try_folder(const struct search *search, const char *folder, size_t folder_length
     char path[PATH_MAX];
     size_t slash = folder_length > 0 && folder[folder_length - 1] != '/' ? 1 : 0;
     if (folder_length + slash + strlen(name) >= sizeof(path)) {
-        return search->
-        try
-            (search->context, NULL);
+        return search->visit(search->context, NULL);
     }
     memcpy(path, folder, folder_length);
     memcpy(path + folder_length, "/", slash);
     strcpy(path + folder_length + slash, name);
-    return search->
-    try
-        (search->context, path);
+    return search->visit(search->context, path);
 }
 
 int
 include_search(const struct search *search, const char *name, bool quoted, const char *from)
 {
     if (name[0] == '/') {
-        return search->
-        try
-            (search->context, name);
+        return search->visit(search->context, name);
     }
     int found = 0;
     if (quoted) {

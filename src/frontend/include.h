@@ -31,12 +31,12 @@ void includes_free(struct includes *includes);
 /* Where an #include looks, and what is done there. */
 struct search {
     const struct strings *folders;
-    int (*try)(void *context, const char *path); /* 0: look on; NULL: a path too long */
+    int (*visit)(void *context, const char *path); /* 0: look on; NULL: a path too long */
     void *context;
 };
 
-/* Tries the places of the user's headers in their order, until one does not return 0. `from` is the path
- * of the including header; NULL: it stands in a source. Returns what the last try returned. */
+/* Tries the places of the user's headers in their order, until one visit does not return 0. `from` is the path
+ * of the including header; NULL: it stands in a source. Returns what the last visit returned. */
 int include_search(const struct search *search, const char *name, bool quoted, const char *from);
 
 /* The name in the third token of an #include line. Returns false when there is none as written: it is

@@ -314,7 +314,7 @@ struct found {
     struct header *header;
 };
 
-/* struct search's try. A header's first path stands in the contents; others may lead to it too. */
+/* struct search's visit. A header's first path stands in the contents; others may lead to it too. */
 static int
 try_path(void *context, const char *path)
 {
