@@ -55,7 +55,7 @@ class Generator:
     def __init__(self, random):
         self.random = random
         self.count = 0
-        self.typedefs = {name: "object" for name in PRELUDE}
+        self.typedefs = dict.fromkeys(PRELUDE, "object")
         self.enumerators = []
         self.hidden = [[]]  # parameters' names, list in list
 

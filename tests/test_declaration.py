@@ -1,6 +1,7 @@
 """The declarations of a C text (src/frontend/declaration.c)."""
 
 import random
+import threading
 
 import pytest
 from declaration_library import (
@@ -29,11 +30,12 @@ double table[] = { 1, (2), [3] = 4 }, *next = &table[1];
 _Static_assert(1, "yes");
 int sum(int n, const int a[n]) { int s = 0; for (int i = 0; i < n; i++) { s += a[i]; } return s; }
 """
-TOKENS = """
+WORDS = """
     int double void char unsigned long const static typedef extern inline struct union enum _Atomic restrict
-    __attribute__ typeof asm _Static_assert sizeof T out inout size_t PyObject a b f ( ) [ ] { } ( ) * , ; = ...
-    1 0x2 'c' "s" + - ? : ~ & << <: %> . -> = < return if
-""".split()
+    __attribute__ typeof asm _Static_assert sizeof T out inout size_t PyObject a b f
+    ( ) [ ] { } ( ) * , ; = ... 1 0x2 'c' "s" + - ? : ~ & << <: %> . -> = < return if
+"""
+TOKENS = WORDS.split()
 
 
 # ---- Against pycparser ----
@@ -67,14 +69,18 @@ def test_pycparser_reads_the_same(seed):
         ("long unsigned int long a;", ["unsigned long long a"]),
         ("int a, *b, c[3], f(void);", ["int a", "int *b", "int c[3]", "int f(void)"]),
         ("int f();", ["int f()"]),
+        ("void f(T) { }", ["void f(T)"]),
+        ("typedef int name; nam\\\r\ne a; siz\\\ne_t b;", ["int name", "int a", "unsigned long b"]),
         ("int f(int, ...);", ["int f(int, ...)"]),
         ("int (*(*g[3])(void))[4];", ["int (*(*g[3])(void))[4]"]),
         ("double (*f)(double, void *);", ["double (*f)(double, void *)"]),
         ("char *const *volatile p;", ["char *const *volatile p"]),
         ("void f(int a[static const restrict 3]);", ["void f(int a[static const restrict 3])"]),
         ("void f(int n, double a[ 2*n ][n + 1][*]);", ["void f(int n, double a[2*n][n + 1][*])"]),
-        ("void f(double [3], int (*)(void), double (*)[3]);",) * 1
-        + (["void f(double [3], int (*)(void), double (*)[3])"],),
+        (
+            "void f(double [3], int (*)(void), double (*)[3]);",
+            ["void f(double [3], int (*)(void), double (*)[3])"],
+        ),
         ("typedef int A[3]; const A a;", ["int A[3]", "const int a[3]"]),
         ("typedef int F(double); F *f, g;", ["int F(double)", "int (*f)(double)", "int g(double)"]),
         ("typedef int a, b; b c;", ["int a", "int b", "int c"]),
@@ -91,7 +97,7 @@ def test_pycparser_reads_the_same(seed):
         ("int __attribute__((x)) * __attribute__((y)) f(void) __attribute__((z));", ["int *f(void)"]),
         ("int (__attribute__((x)) *f)(int __attribute__((y)) a __attribute__((z)));", ["int (*f)(int a)"]),
         ("_Alignas(16) double a; _Noreturn void f(void);", ["double a", "void f(void)"]),
-        ("__thread int a; int *__restrict p, __signed b;"[:-13] + ";", ["int a", "int *restrict p"]),
+        ("__thread int a; __signed *__restrict p;", ["int a", "int *restrict p"]),
     ],
 )
 def test_types(text, expected):
@@ -225,9 +231,9 @@ def test_words_are_names_elsewhere():
 
 
 def test_places_of_parameters():
-    ((name, word, token, _, first, last),) = one("int f(out const double (*a)[3] __attribute__((x)));")["type"][
-        2
-    ][0]
+    ((name, word, token, _, first, last),) = one("int f(out const double (*a)[3] __attribute__((x)));")[
+        "type"
+    ][2][0]
     assert (name, word, token, first, last) == ("a", 1, "out", "out", "]")
 
 
@@ -349,7 +355,9 @@ def test_enumerators():
 
 
 def test_storage_and_definitions():
-    items = read("static inline int f(void) { return 1; } extern int a; typedef int t; int b = 3; int g(void);")
+    items = read(
+        "static inline int f(void) { return 1; } extern int a; typedef int t; int b = 3; int g(void);"
+    )
     assert [(i["name"], i["storage"], i["inline"], i["definition"]) for i in items] == [
         ("f", "static", True, True),
         ("a", "extern", False, False),
@@ -360,13 +368,18 @@ def test_storage_and_definitions():
 
 
 def test_places_of_declarations():
-    items = read("static int f(void) asm(\"g\") __attribute__((x)), *a = {1};\nint const b[3];")
-    assert [(item["first"], item["last"]) for item in items] == [("static", ")"), ("static", "a"), ("int", "]")]
+    items = read('static int f(void) asm("g") __attribute__((x)), *a = {1};\nint const b[3];')
+    assert [(item["first"], item["last"]) for item in items] == [
+        ("static", ")"),
+        ("static", "a"),
+        ("int", "]"),
+    ]
 
 
 def test_bodies_and_initialisers_are_skipped():
     text = """
-    int f(void) { struct s { int x; } y = {1}; int (*g)(int) = h; if (g(1)) { } T *a = (T *){0}; return sizeof(int); }
+    int f(void) { struct s { int x; } y = {1}; int (*g)(int) = h; if (g(1)) { } T *a = (T *){0};
+                  return sizeof(int); }
     struct { int a; } b = { .a = (1, 2) }, *c[] = { &b, 0 };
     int d(void) { struct __attribute__((packed)) { int x; } y; while (1) { } for (int i = 0; i < 1;) { } }
     """
@@ -405,7 +418,7 @@ def test_bodies_and_initialisers_are_skipped():
         ("int x;", None),
         ("#define WORD double\n/* a */\nWORD x;", None),
         ("/* no */\n#define WORD /* a */ double\n\nWORD x;", None),
-        ("#define   W double\n/* a */\nint y;\n          W x;", None),
+        ("#define W \\\n/* no */ double\nint y;\n         W x;", None),
     ],
 )
 def test_comments(text, expected):
@@ -458,6 +471,7 @@ def test_comments_behind_a_macros_word():
         ("int f(int, ..., int);", 1, "expected ')', found ','"),
         ("int f(static int a);", 1, "'static' cannot stand here"),
         ("int f(int a = 3);", 1, "expected ',' or ')', found '='"),
+        ("int f(const void);", 1, "parameter 1 has the type void"),
         ("int f(void, int);", 1, "parameter 1 has the type void"),
         ("int f(int, void x);", 1, "parameter 2 has the type void"),
         ("int f(out);", 1, "expected a type behind 'out', found ')'"),
@@ -502,7 +516,11 @@ def test_comments_behind_a_macros_word():
         ("enum { };", 1, "expected an enumerator, found '}'"),
         ("enum { A B };", 1, "expected '}', found 'B'"),
         ("enum x: int;", 1, "expected a name, found ':'"),
-        ("int f(void) { int g(int a) { return a; } return 1; }", 1, "a function inside a function is not C99"),
+        (
+            "int f(void) { int g(int a) { return a; } return 1; }",
+            1,
+            "a function inside a function is not C99",
+        ),
         (
             "int f(void) {\nif (1) {\n static struct s *g() __attribute__((x)) { } } }",
             3,
@@ -560,7 +578,7 @@ def test_deep_nesting_is_refused(text):
         "int " + "*" * 450 + "a;",
         "int a[" + "(" * 450 + "1" + ")" * 450 + "];",
         "void f(" + "void (*)(" * 200 + ")" * 200 + ");",
-        "enum { A };" * 1 + "".join(f"int a{i}[A + {i}], f{i}(int, double *);" for i in range(3000)),
+        "enum { A };" + "".join(f"int a{i}[A + {i}], f{i}(int, double *);" for i in range(3000)),
         "typedef int t0;" + "".join(f"typedef t{i} t{i + 1};" for i in range(3000)),
     ],
 )
@@ -568,11 +586,8 @@ def test_what_is_long_or_not_so_deep_is_read(text):
     assert read(text)
 
 
-def test_fewer_threads_stack():
-    # deep but allowed, on the stack of a thread
+def test_deepest_texts_fit_a_threads_stack():
     text = "void f(" + "void (*)(" * 240 + ")" * 240 + ");"
-    import threading
-
     results = []
     thread = threading.Thread(target=lambda: results.append(parse(text)))
     thread.start()
