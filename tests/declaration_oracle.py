@@ -85,7 +85,7 @@ class Generator:
         if which < 0.15:
             operator = self.pick("-", "~", "!", "+", "- -", "& ", "*")
             operand = self.grouped(names, depth + 1)
-            return f"(*{operand})" if operator == "*" else operator + operand  # [* confuses pycparser
+            return f"(*{operand})" if operator == "*" else f"{operator} {operand}"  # [* confuses pycparser
         if which < 0.25:
             parts = [self.expression(names, depth + 1) for _ in range(3)]
             return "({} ? {} : {})".format(*parts)
@@ -471,10 +471,10 @@ class Normaliser:
         return not isinstance(node.type, (c_ast.Struct, c_ast.Union, c_ast.Enum))
 
 
-def plain(kind):
-    """A type of ours without what pycparser does not know of."""
-    name, qualifiers, detail, target, _ = kind
+def plain(kind, known=False):
+    """A type of ours without places, and without what pycparser does not know of."""
+    name, qualifiers, detail, target, prelude = kind
     if name == "function":
         items, variadic, no_prototype = detail
-        detail = (tuple((item[0], plain(item[3])) for item in items), variadic, no_prototype)
-    return (name, qualifiers, detail, plain(target) if target else None, None)
+        detail = (tuple((item[0], plain(item[3], known)) for item in items), variadic, no_prototype)
+    return (name, qualifiers, detail, plain(target, known) if target else None, prelude if known else None)

@@ -2,7 +2,6 @@
 #include "conversion.h"
 
 #include <fenv.h>
-#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>

@@ -24,17 +24,18 @@ struct conversion {
  * too large for a float, a finite float that float32 cannot hold). */
 int convert_number(const struct conversion *to, PyObject *value, void *slot);
 
-/* The number at `slot` as a Python bool, int, float or complex. */
+/* The number at `slot` as a Python bool, int, float or complex. NULL with an exception. */
 PyObject *number_object(int type, const void *slot);
 
-/* Anything array-like as an ndarray of that dtype, C-contiguous, aligned, in native byte order. Returns a new
- * reference, to `value` itself where that is right already; or NULL with TypeError, OverflowError or what
- * NumPy raises for it (ragged lists). */
+/* Anything array-like as an ndarray of that dtype, C-contiguous, aligned, in native byte order; bytes too, for
+ * a type of one byte. It may be read-only, or share memory with `value`. No warning is given, whatever
+ * np.errstate is. Returns a new reference, to `value` itself where that is right already; or NULL with
+ * TypeError, OverflowError or what NumPy raises for it (ragged lists). */
 PyObject *convert_array(const struct conversion *to, PyObject *value);
 
 /* An ndarray that C writes to. Returns a new reference: to `value` itself, or to a copy of it
  * (NPY_ARRAY_WRITEBACKIFCOPY) when it is not contiguous, aligned or native; array_write_back is then owed,
- * also for `value` itself, where it does nothing. NULL with a TypeError for what is no ndarray or has another
+ * also for `value` itself, where it does nothing. Until then a copied `value` is read-only, as NumPy has it. NULL with a TypeError for what is no ndarray or has another
  * dtype, ValueError for a read-only one. */
 PyObject *convert_inout(const struct conversion *to, PyObject *value);
 
@@ -46,20 +47,21 @@ int array_write_back(PyObject *array, int keep);
 /* The dtype that T stands for, given all values bound to it: NumPy's result_type, Python's own numbers weak.
  * `letters` are dtype characters ("fdFD") in the list's order: the result itself if it is there, else the
  * first that it casts to safely. `l` and `q` count as one type. Values may be anything array-like. Returns its
- * type number, or -1 with a TypeError that names the function, the dtype and the list. */
+ * type number (the list's, where `l` and `q` differ in name only), or -1 with a TypeError that names the
+ * function, the dtype and the list, or what NumPy raises for a value. `count` is at least 1. */
 int convert_common_type(const char *function, PyObject *const *values, Py_ssize_t count,
                         const char *letters);
 
-/* 1: the arrays share an element; 0: they do not; -1 with an exception. Exact, but for arrays too hard to
- * tell, which count as sharing. */
+/* For two ndarrays. 1: they share an element; 0: they do not; -1 with an exception. Exact, but for arrays too
+ * hard to tell, which count as sharing. */
 int arrays_overlap(PyObject *a, PyObject *b);
 
 /* str (as UTF-8, without NUL; kept by the object) or bytes: its characters. NULL with TypeError, or
  * ValueError for a str with a NUL. */
 const char *convert_string(const struct conversion *to, PyObject *value);
 
-/* void *: the memory of an object with a buffer (writable unless `readonly`; contiguous), an int address, or
- * None for NULL. `view` is then to be released if view->obj is set. Returns 0, or -1 with TypeError,
+/* void *: the memory of an object with a buffer (writable unless `readonly`; contiguous), an int address (no
+ * bool, and no scalar of NumPy), or None for NULL. `view` is then to be released if view->obj is set. Returns 0, or -1 with TypeError,
  * BufferError or OverflowError. */
 int convert_pointer(const struct conversion *to, PyObject *value, int readonly, Py_buffer *view,
                     void **pointer);

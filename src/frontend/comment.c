@@ -58,7 +58,7 @@ static void
 note_comment(struct comment_walk *walk, size_t start, bool is_line)
 {
     bool clean = !walk->dirty;
-    bool goes_on = clean && is_line && walk->found && walk->is_line && walk->breaks == 1;
+    bool goes_on = clean && is_line && walk->found && walk->is_line;
     if (!goes_on) {
         walk->start = start;
     }

@@ -212,17 +212,17 @@ load_prelude_type(struct parser *parser, const struct token *name, const struct 
         return 0;
     }
     const struct type *type;
-    if (make_prelude_type(parser, symbol, &type) < 0) {
-        return -1;
+    int result = make_prelude_type(parser, symbol, &type);
+    if (result < 0 || type == NULL) {
+        return result;
     }
-    struct entity *made = names_declare(parser, parser->prelude,
-                                        type != NULL ? ENTITY_TYPEDEF : ENTITY_ORDINARY, name);
+    struct entity *made = names_declare(parser, parser->prelude, ENTITY_TYPEDEF, name);
     if (made == NULL) {
         return -1;
     }
     made->type = type;
     *entity = made;
-    return type != NULL;
+    return 1;
 }
 
 int
@@ -449,7 +449,7 @@ stands_as_type(const struct parser *parser, enum context context)
 {
     const struct token *next = parse_ahead(parser, 1);
     if (context != CONTEXT_FILE || next->kind == TOKEN_IDENTIFIER || token_is(next, "*") ||
-        token_is(next, "&")) {
+        token_is(next, "&") || token_is(next, "&&")) {
         return true;
     }
     if (!parse_is(next, "(")) {
