@@ -565,6 +565,7 @@ DEEP = 600
         "typedef int t0;" + "".join(f"typedef t{i} *t{i + 1};" for i in range(DEEP)),
         "typedef int t0;" + "".join(f"typedef void t{i + 1}(t{i} *);" for i in range(DEEP)),
     ],
+    ids=range(16),
 )
 def test_deep_nesting_is_refused(text):
     line, message = refusal(text)
@@ -580,7 +581,12 @@ def test_deep_nesting_is_refused(text):
         "void f(" + "void (*)(" * 200 + ")" * 200 + ");",
         "enum { A };" + "".join(f"int a{i}[A + {i}], f{i}(int, double *);" for i in range(3000)),
         "typedef int t0;" + "".join(f"typedef t{i} t{i + 1};" for i in range(3000)),
+        "int f(void) { " + "struct s { int x; } " * 20000 + "}",
+        "int f(void) { " + "size_t (*a)(int) " * 20000 + "}",
+        "int " + "__attribute__((x)) " * 20000 + "a;",
+        "// a\nint f(void);\n" * 10000,
     ],
+    ids=range(10),
 )
 def test_what_is_long_or_not_so_deep_is_read(text):
     assert read(text)

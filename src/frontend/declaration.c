@@ -1,7 +1,6 @@
 /* declaration.c: the declarations of a translation unit: the grammar of C99's 6.7 and 6.9. */
 #include "declaration.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "../../runtime/symbols.h"
@@ -68,14 +67,21 @@ make_basic(struct parser *parser, enum basic_type basic)
     return type;
 }
 
-/* The tokens as one text, cut to the size. */
-static void
-join(const struct token *first, const struct token *last, char *text, size_t size)
+/* Refuses with the tokens' text, cut to a readable length, in the message. */
+static int
+refuse_tokens(struct parser *parser, const struct token *place, const struct token *first,
+              const struct token *last, const char *what)
 {
-    struct buffer buffer = BUFFER_INIT;
-    parse_append_tokens(first, last, &buffer);
-    snprintf(text, size, "%s", buffer.failed || buffer.data == NULL ? "" : buffer.data);
-    buffer_free(&buffer);
+    struct buffer text = BUFFER_INIT;
+    parse_append_tokens(first, last, &text);
+    if (text.failed) {
+        *parser->spot = (struct spot){.source = NULL};
+    }
+    else {
+        parse_error(parser, place, "'%.120s' %s", text.data, what);
+    }
+    buffer_free(&text);
+    return -1;
 }
 
 /* ---- The prelude's types ---- */
@@ -763,9 +769,8 @@ spelled_type(struct parser *parser, const struct specifiers *specifiers)
                        : make_basic(parser, (enum basic_type)spelled_types[i].basic);
         }
     }
-    char text[120];
-    join(specifiers->first, parse_last(parser), text, sizeof(text));
-    parse_error(parser, specifiers->type_token, "'%s' is not a type", text);
+    refuse_tokens(parser, specifiers->type_token, specifiers->first, parse_last(parser),
+                  "is not a type");
     return NULL;
 }
 
@@ -1195,11 +1200,16 @@ static bool
 skip_to_body(struct parser *parser, size_t end)
 {
     bool parameters = false;
+    bool tagged = false;
     while (parser->at < end) {
         const struct token *token = parse_token(parser);
         switch (parse_keyword(token)->keyword_class) {
         case KEYWORD_RECORD:
         case KEYWORD_ENUM:
+            if (tagged) {
+                return false;
+            }
+            tagged = true;
             read_tag(parser);
             if (parse_at(parser, "{")) {
                 parse_skip_group(parser);
@@ -1302,10 +1312,8 @@ function_definition(struct parser *parser, const struct specifiers *specifiers,
         return 0;
     }
     if (is_identifier_list(&declarator->parts->type)) {
-        char text[120];
-        join(specifiers->first, declarator->last, text, sizeof(text));
-        return parse_error(parser, declarator->name,
-                           "'%s' is a K&R definition: give the types in the parameter list", text);
+        return refuse_tokens(parser, declarator->name, specifiers->first, declarator->last,
+                             "is a K&R definition: give the types in the parameter list");
     }
     if (!body || specifiers->storage == STORAGE_TYPEDEF) {
         return 0;

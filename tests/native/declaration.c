@@ -35,13 +35,14 @@ fill_unit(struct source *source, struct expanded *unit)
         return -1;
     }
     size_t count = 0;
+    bool macros = memchr(source->text, '#', source->length) != NULL;
     for (size_t i = 0; i < size; i++) {
         const struct token *token = &source->tokens.items[i];
         if (token->directive) {
             continue;
         }
         const struct token *body =
-            token->kind == TOKEN_IDENTIFIER ? macro_body(source, token) : NULL;
+            macros && token->kind == TOKEN_IDENTIFIER ? macro_body(source, token) : NULL;
         unit->items[count] = body != NULL ? *body : *token;
         unit->items[count].line = token->line;
         unit->items[count].column = token->column;
