@@ -160,7 +160,7 @@ read_prelude(struct parser *parser, const struct symbol *symbol, const struct ty
     if (unit == NULL) {
         return -1;
     }
-    struct declarations own = {.memory = parser->declarations->memory};
+    struct declarations own = {.arena = parser->declarations->arena};
     struct parser inner = {
         .unit = unit,
         .prelude = parser->prelude,
@@ -175,7 +175,7 @@ read_prelude(struct parser *parser, const struct symbol *symbol, const struct ty
     if (result == 0) {
         result = translation_unit(&inner);
     }
-    parser->declarations->memory = own.memory;
+    parser->declarations->arena = own.arena;
     if (result < 0 && spot.message[0] == '\0') {
         *parser->spot = spot;
         return -1;
@@ -1520,5 +1520,5 @@ declarations_read(const struct expanded *unit, struct declarations *declarations
 void
 declarations_free(struct declarations *declarations)
 {
-    parse_free(declarations);
+    arena_free(&declarations->arena);
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "../arena.h"
 #include "lexer.h"
 #include "preprocess.h"
 
@@ -160,7 +161,7 @@ struct declarations {
     size_t count;
     /* T is a type in a non-static function's declaration, by way of a typedef too, and nothing declares it */
     bool uses_type_t;
-    void *memory; /* what declarations_free frees */
+    struct arena arena; /* what declarations_free frees */
 };
 
 /* Reads a unit. Types that the prelude knows (size_t, int32_t, npy_double, PyObject, bool ...:

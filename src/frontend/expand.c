@@ -15,7 +15,7 @@
 
 #include "../buffer.h"
 
-enum { BUCKETS_START = 256, BLOCK_SIZE = 16384, HASH_BYTES = 64 };
+enum { BUCKETS_START = 256, HASH_BYTES = 64 };
 /* What a token's spelling costs of EXPAND_TOKENS: one more for so many bytes. */
 enum { COST_BYTES = 128 };
 /* C99 asks for 127. */
@@ -55,42 +55,7 @@ struct arguments {
     size_t count; /* found; the list has room for the macro's */
 };
 
-/* ---- Memory freed at once ---- */
-
-struct arena_block {
-    struct arena_block *before;
-    size_t size, used;
-    _Alignas(max_align_t) char bytes[];
-};
-
-void *
-arena_take(struct arena *arena, size_t size)
-{
-    size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    struct arena_block *block = arena->last;
-    if (block == NULL || block->size - block->used < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        block = malloc(sizeof(*block) + room);
-        if (block == NULL) {
-            return NULL;
-        }
-        *block = (struct arena_block){.before = arena->last, .size = room};
-        arena->last = block;
-    }
-    void *bytes = block->bytes + block->used;
-    block->used += size;
-    return bytes;
-}
-
-void
-arena_free(struct arena *arena)
-{
-    while (arena->last != NULL) {
-        struct arena_block *before = arena->last->before;
-        free(arena->last);
-        arena->last = before;
-    }
-}
+/* ---- Lists of tokens ---- */
 
 /* Appends; counts nothing. Returns 0, or -1: no memory. */
 static int

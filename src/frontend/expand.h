@@ -2,6 +2,7 @@
 #ifndef TINYWEAVE_EXPAND_H
 #define TINYWEAVE_EXPAND_H
 
+#include "../arena.h"
 #include "lexer.h"
 
 /* Tokens that expansion may copy in one unit, in all: macros that double each other reach it, tables of
@@ -9,16 +10,6 @@
 #define EXPAND_TOKENS 2000000
 /* Bytes that # and ## may spell in one unit. */
 #define EXPAND_BYTES (16 << 20)
-
-/* ---- Memory freed at once ---- */
-
-struct arena {
-    struct arena_block *last;
-};
-
-/* `size` bytes, aligned for any type; NULL: no memory. */
-void *arena_take(struct arena *arena, size_t size);
-void arena_free(struct arena *arena);
 
 /* ---- Tokens on their way ---- */
 

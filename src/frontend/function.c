@@ -25,42 +25,12 @@
 #include "macros.h"
 #include "pointers.h"
 
-/* ---- Memory of plans: blocks freed together ---- */
-
-struct block {
-    struct block *next;
-    char bytes[];
-};
-
-static void *
-take(struct plans *plans, size_t size)
-{
-    struct block *block = calloc(1, sizeof(*block) + size + 16);
-    if (block == NULL) {
-        return NULL;
-    }
-    block->next = plans->memory;
-    plans->memory = block;
-    return (char *)block + ((sizeof(*block) + 15) & ~(size_t)15);
-}
-
-static const char *
-take_text(struct plans *plans, const char *text, size_t length)
-{
-    char *copy = take(plans, length + 1);
-    if (copy != NULL) {
-        memcpy(copy, text, length);
-    }
-    return copy;
-}
+/* ---- Plans ---- */
 
 void
 plans_free(struct plans *plans)
 {
-    for (struct block *block = plans->memory, *next; block != NULL; block = next) {
-        next = block->next;
-        free(block);
-    }
+    arena_free(&plans->arena);
     free(plans->items);
     *plans = (struct plans){0};
 }
@@ -188,7 +158,8 @@ describe(struct planner *planner, const struct type *type, const char *name)
 {
     struct buffer text = BUFFER_INIT;
     type_describe(type, name, true, &text);
-    const char *copy = text.failed ? NULL : take_text(planner->plans, text.data, text.size);
+    const char *copy =
+        text.failed ? NULL : arena_text(&planner->plans->arena, text.data, text.size);
     planner->no_memory |= copy == NULL;
     buffer_free(&text);
     return copy == NULL ? "" : copy;
@@ -197,8 +168,9 @@ describe(struct planner *planner, const struct type *type, const char *name)
 static const char *
 copy_token(struct planner *planner, const struct token *token)
 {
-    const char *copy = token == NULL ? take_text(planner->plans, "", 0)
-                                     : take_text(planner->plans, token->start, token->length);
+    const char *copy = token == NULL
+                           ? arena_text(&planner->plans->arena, "", 0)
+                           : arena_text(&planner->plans->arena, token->start, token->length);
     planner->no_memory |= copy == NULL;
     return copy == NULL ? "" : copy;
 }
@@ -386,7 +358,8 @@ extent_text(struct planner *planner, const struct expression *expression)
     for (const struct token *token = expression->first; token <= expression->last; token++) {
         buffer_append(&text, token->start, token->length);
     }
-    const char *copy = text.failed ? NULL : take_text(planner->plans, text.data, text.size);
+    const char *copy =
+        text.failed ? NULL : arena_text(&planner->plans->arena, text.data, text.size);
     buffer_free(&text);
     planner->no_memory |= copy == NULL;
     return copy == NULL ? "" : copy;
@@ -403,7 +376,8 @@ plan_extent(struct planner *planner, const struct plan_parameter *parameter,
         return 0;
     }
     extent->text = extent_text(planner, expression);
-    extent->steps = take(planner->plans, count_steps(expression) * sizeof(*extent->steps));
+    extent->steps =
+        arena_take(&planner->plans->arena, count_steps(expression) * sizeof(*extent->steps));
     if (extent->steps == NULL) {
         planner->no_memory = true;
         return 0;
@@ -423,8 +397,8 @@ plan_extents(struct planner *planner, struct plan_parameter *parameter, const st
     if (parameter->dimensions < 0 || planner->refusal.size > 0) {
         return 0;
     }
-    parameter->extents =
-        take(planner->plans, (size_t)parameter->dimensions * sizeof(*parameter->extents));
+    parameter->extents = arena_take(&planner->plans->arena,
+                                    (size_t)parameter->dimensions * sizeof(*parameter->extents));
     if (parameter->extents == NULL) {
         planner->no_memory = true;
         return 0;
@@ -668,7 +642,8 @@ clean_comment(struct planner *planner, const char *comment, size_t length)
     while (text.size > 0 && text.data[text.size - 1] == '\n') {
         text.size--;
     }
-    const char *copy = text.failed ? NULL : take_text(planner->plans, text.data, text.size);
+    const char *copy =
+        text.failed ? NULL : arena_text(&planner->plans->arena, text.data, text.size);
     buffer_free(&text);
     planner->no_memory |= copy == NULL;
     return copy == NULL ? "" : copy;
@@ -690,7 +665,8 @@ one_line(struct planner *planner)
         buffer_append(&text, token->start, token->length);
         previous = token;
     }
-    const char *copy = text.failed ? NULL : take_text(planner->plans, text.data, text.size);
+    const char *copy =
+        text.failed ? NULL : arena_text(&planner->plans->arena, text.data, text.size);
     buffer_free(&text);
     planner->no_memory |= copy == NULL;
     return copy == NULL ? "" : copy;
@@ -759,9 +735,11 @@ plan_function(struct planner *planner)
                         : clean_comment(planner, planner->declaration->comment,
                                         planner->declaration->comment_length);
     plan->parameters =
-        take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->parameters));
-    plan->hidden = take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->hidden));
-    plan->arrays = take(planner->plans, (type->parameter_count + 1) * sizeof(*plan->arrays));
+        arena_take(&planner->plans->arena, (type->parameter_count + 1) * sizeof(*plan->parameters));
+    plan->hidden =
+        arena_take(&planner->plans->arena, (type->parameter_count + 1) * sizeof(*plan->hidden));
+    plan->arrays =
+        arena_take(&planner->plans->arena, (type->parameter_count + 1) * sizeof(*plan->arrays));
     if (plan->parameters == NULL || plan->hidden == NULL || plan->arrays == NULL) {
         *planner->spot = (struct spot){0};
         return -1;
@@ -772,7 +750,8 @@ plan_function(struct planner *planner)
         refuse(planner, NULL, "a function with ... cannot be called from Python");
     }
     if (planner->refusal.size > 0) {
-        plan->refusal = take_text(planner->plans, planner->refusal.data, planner->refusal.size);
+        plan->refusal =
+            arena_text(&planner->plans->arena, planner->refusal.data, planner->refusal.size);
     }
     buffer_free(&planner->refusal);
     if (result == 0 && planner->no_memory) {

@@ -85,7 +85,7 @@ struct plans {
     struct plan *items;
     size_t count;
     bool generic;
-    void *memory;
+    struct arena arena;
 };
 
 void plans_free(struct plans *plans);

@@ -11,43 +11,13 @@
 
 /* ---- Memory ---- */
 
-/* Bytes of a chunk: a small unit needs a few. */
-enum { CHUNK_SIZE = 1 << 14 };
-
-struct chunk {
-    struct chunk *next;
-    size_t used;
-    size_t size;
-    max_align_t data[];
-};
-
-static struct chunk *
-add_chunk(struct declarations *declarations, size_t size)
-{
-    size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
-    struct chunk *chunk = calloc(1, sizeof(*chunk) + room);
-    if (chunk != NULL) {
-        chunk->next = declarations->memory;
-        chunk->size = room;
-        declarations->memory = chunk;
-    }
-    return chunk;
-}
-
 void *
 parse_allocate(struct parser *parser, size_t size)
 {
-    size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    struct chunk *chunk = parser->declarations->memory;
-    if (chunk == NULL || chunk->size - chunk->used < size) {
-        chunk = add_chunk(parser->declarations, size);
-        if (chunk == NULL) {
-            *parser->spot = (struct spot){.source = NULL};
-            return NULL;
-        }
+    void *result = arena_take(&parser->declarations->arena, size);
+    if (result == NULL) {
+        *parser->spot = (struct spot){.source = NULL};
     }
-    void *result = (char *)chunk->data + chunk->used;
-    chunk->used += size;
     return result;
 }
 
@@ -67,18 +37,6 @@ parse_grow(struct parser *parser, void *items, size_t count, size_t *capacity, s
     }
     *capacity = room;
     return grown;
-}
-
-void
-parse_free(struct declarations *declarations)
-{
-    struct chunk *chunk = declarations->memory;
-    while (chunk != NULL) {
-        struct chunk *next = chunk->next;
-        free(chunk);
-        chunk = next;
-    }
-    *declarations = (struct declarations){.items = NULL};
 }
 
 /* ---- Errors ---- */

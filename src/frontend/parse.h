@@ -77,8 +77,6 @@ void *parse_allocate(struct parser *parser, size_t size);
 /* Makes room for one more of `count` items of `size` bytes. Returns where the items are now. */
 void *parse_grow(struct parser *parser, void *items, size_t count, size_t *capacity, size_t size);
 
-void parse_free(struct declarations *declarations);
-
 /* ---- Tokens ---- */
 
 /* Pairs the brackets, which no other function here checks again. */

@@ -93,7 +93,7 @@ struct preprocessor {
     struct expander expander;
     struct reader *reader;
     const struct strings *folders;
-    struct arena arena; /* expanded->memory */
+    struct arena arena; /* the output's, in the end */
     struct header *headers;
     size_t header_count;
     struct conditional *conditionals;
@@ -289,7 +289,6 @@ read_headers(struct preprocessor *preprocessor, const struct buffer *contents)
             if (preprocessor->headers == NULL) {
                 return -1;
             }
-            memset(preprocessor->headers, 0, size);
             preprocessor->header_count = count;
         }
     }
@@ -680,7 +679,7 @@ preprocess(const struct source *sources, size_t count, const struct includes *in
     }
     expander_free(&preprocessor.expander);
     free(preprocessor.conditionals);
-    expanded->memory = preprocessor.arena.last;
+    expanded->arena = preprocessor.arena;
     if (result < 0) {
         preprocess_free(expanded);
     }
@@ -690,8 +689,7 @@ preprocess(const struct source *sources, size_t count, const struct includes *in
 void
 preprocess_free(struct expanded *expanded)
 {
-    struct arena arena = {expanded->memory};
-    arena_free(&arena);
+    arena_free(&expanded->arena);
     free(expanded->items);
     free(expanded->from);
     *expanded = (struct expanded){.count = 0};

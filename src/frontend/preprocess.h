@@ -4,6 +4,7 @@
 #ifndef TINYWEAVE_PREPROCESS_H
 #define TINYWEAVE_PREPROCESS_H
 
+#include "../arena.h"
 #include "include.h"
 #include "lexer.h"
 
@@ -16,7 +17,7 @@ struct expanded {
     struct token *items;        /* ends with TOKEN_END */
     const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
     size_t count;               /* without TOKEN_END */
-    void *memory;               /* what preprocess_free frees */
+    struct arena arena;         /* what preprocess_free frees besides */
 };
 
 /* Runs the `count` scanned sources one after the other, as they stand in the unit; a macro's call ends in
