@@ -30,9 +30,10 @@
 /* Only pages that are touched take memory; the C library's thread-local data lies there too. */
 #define STACK_SIZE ((size_t)512 << 10)
 
-/* Nanoseconds a thread looks out for what it waits for before it sleeps: some three times what it costs to sleep and
- * to be woken. In the second half it lets others run. */
-#define SPIN_TIME 40000
+/* Nanoseconds that a sleeping worker costs a job: some 10000 to wake it, the rest until it begins. Measured on a
+ * virtual machine, whose idle processors are slow to wake. A thread spins no longer than that for what it waits for;
+ * in the second half it lets others run. A job done in twice the time is done sooner alone. */
+#define WAKE_TIME 60000
 
 /* After the system refused a thread, so many jobs do with those there are. */
 #define JOBS_BEFORE_RETRY 1000
@@ -60,11 +61,15 @@ static struct {
     _Atomic uint32_t sleepers;
     _Atomic uint32_t crew; /* workers wanted << 16 | workers alive */
 
-    alignas(CACHE_LINE) atomic_bool owned; /* a caller has the pool; the rest is its own */
+    alignas(CACHE_LINE) _Atomic int64_t patience; /* nanoseconds a worker spins for a job */
     atomic_size_t jobs;
-    size_t retry;          /* the job that may ask for threads again */
     atomic_int count;      /* 0: not decided yet */
     atomic_int processors; /* 0: not counted yet */
+
+    atomic_bool owned; /* a caller has the pool, and what follows for its own */
+    size_t retry;      /* the job that may ask for threads again */
+    int64_t ended;     /* when the last job did */
+    int64_t part_time; /* nanoseconds a part took the last caller; 0: not known */
 } pool;
 
 /* This thread is inside a job's work, or a worker: jobs in the job are done serially. */
@@ -228,30 +233,9 @@ sleep_until_called(uint32_t bell)
     atomic_fetch_sub(&pool.sleepers, 1);
 }
 
-/* Waits for the bell to be rung again. Spins as long as that pays: when the last job came too late for it, for half
- * the time; where it would have come in time, in full. */
-static void
-await_job(uint32_t bell, int64_t *patience)
-{
-    int64_t start = nanoseconds();
-    if (spin(have_parts, *patience)) {
-        return;
-    }
-    sleep_until_called(bell);
-    *patience = nanoseconds() - start < 2 * SPIN_TIME ? SPIN_TIME : *patience / 2;
-}
-
-static bool
-crew_fits_processors(void)
-{
-    int processors = atomic_load(&pool.processors);
-    return (int)crew_wanted(atomic_load(&pool.crew)) < processors;
-}
-
 static void *
 run_worker(void *unused)
 {
-    int64_t patience = SPIN_TIME;
     pthread_setname_np(pthread_self(), "tinyweave");
     busy = true;
     for (;;) {
@@ -259,10 +243,9 @@ run_worker(void *unused)
         if (!serve_job()) {
             return unused;
         }
-        if (!crew_fits_processors()) {
-            patience = 0;
+        if (!spin(have_parts, atomic_load(&pool.patience))) {
+            sleep_until_called(bell);
         }
-        await_job(bell, &patience);
     }
 }
 
@@ -349,14 +332,30 @@ call_workers(uint32_t needed)
     }
 }
 
+/* Whether workers are called for so many parts: where they take long enough, or are not known to be short. */
+static bool
+worth_waking(uint32_t parts)
+{
+    return pool.part_time == 0 || parts * pool.part_time > 2 * WAKE_TIME;
+}
+
+/* The caller's share. When the workers were let sleep, and its parts take longer than thought, they are called now. */
 static void
-do_parts(void)
+do_parts(uint32_t needed, bool called)
 {
     struct task task;
     uint64_t ticket;
+    int64_t start = nanoseconds(), done = 0;
     while (parts_left(ticket = atomic_load(&pool.ticket)) != 0) {
-        if (take_part(ticket, &task)) {
-            do_part(&task);
+        if (!take_part(ticket, &task)) {
+            continue;
+        }
+        do_part(&task);
+        pool.part_time = (nanoseconds() - start) / ++done + 1;
+        uint32_t left = parts_left(ticket) - 1;
+        if (!called && left > 1 && worth_waking(left)) {
+            call_workers(needed);
+            called = true;
         }
     }
 }
@@ -365,7 +364,7 @@ do_parts(void)
 static void
 await_parts(void)
 {
-    if (spin_shortly(parts_are_done) || spin(parts_are_done, SPIN_TIME)) {
+    if (spin_shortly(parts_are_done) || spin(parts_are_done, 2 * WAKE_TIME)) {
         return;
     }
     uint32_t unfinished;
@@ -376,18 +375,37 @@ await_parts(void)
     atomic_store(&pool.awaited, false);
 }
 
+/* Workers spin while jobs come so soon one after another that it pays, and each has a processor. */
+static void
+set_patience(bool soon, uint32_t workers)
+{
+    int64_t before = atomic_load(&pool.patience);
+    bool crowded = (int)workers >= atomic_load(&pool.processors);
+    int64_t patience = crowded ? 0 : soon ? WAKE_TIME : before / 2;
+    if (patience != before) {
+        atomic_store(&pool.patience, patience);
+    }
+}
+
+/* A single short job lets sleeping workers sleep; in a row of them they are called, to spin for the next. */
 static void
 run_together(work_function *work, void *context, uint32_t parts, uint32_t workers)
 {
     uint32_t needed = parts - 1 < workers ? parts - 1 : workers;
+    bool soon = nanoseconds() - pool.ended < WAKE_TIME;
+    bool called = soon || worth_waking(parts);
     set_wanted(workers);
+    set_patience(soon, workers);
     publish_job(work, context, parts);
-    call_workers(needed);
+    if (called) {
+        call_workers(needed);
+    }
     recruit(needed);
     busy = true;
-    do_parts();
+    do_parts(needed, called);
     busy = false;
     await_parts();
+    pool.ended = nanoseconds();
 }
 
 static void
@@ -414,6 +432,7 @@ forget_pool(void)
     atomic_store(&pool.crew, 0);
     atomic_store(&pool.owned, false);
     pool.retry = 0;
+    pool.ended = 0;
 }
 
 static void
