@@ -547,7 +547,8 @@ threads_configure(const char *text)
     }
     errno = 0;
     long count = strtol(text, &end, 10);
-    if (errno != 0 || *end != '\0' || count < 1 || count > THREADS_MOST) {
+    if (*text < '0' || *text > '9' || errno != 0 || *end != '\0' || count < 1 ||
+        count > THREADS_MOST) {
         return -1;
     }
     atomic_store(&pool.count, (int)count);
