@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "fpstatus.h"
+
 /* Sixteen bytes, aligned as a complex number is. */
 typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 
@@ -57,6 +59,24 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
             out[i] = (R)(value);                                                                   \
         }                                                                                          \
     }
+
+/* An ordered comparison of a NaN is invalid to the processor, and not to NumPy. */
+#define QUIET(form, operation, type, X, R)                                                         \
+    static void operation##_##type##_##form(long count, R *out, const X *xs, const X *ys)          \
+    {                                                                                              \
+        const unsigned before = fp_quiet_begin();                                                  \
+        loud_##operation##_##type##_##form(count, out, xs, ys);                                    \
+        fp_quiet_end(before);                                                                      \
+    }
+#define QUIET_VV(operation, type, X, R, value)                                                     \
+    VV(loud_##operation, type, X, R, value)                                                        \
+    QUIET(vv, operation, type, X, R)
+#define QUIET_VS(operation, type, X, R, value)                                                     \
+    VS(loud_##operation, type, X, R, value)                                                        \
+    QUIET(vs, operation, type, X, R)
+#define QUIET_SV(operation, type, X, R, value)                                                     \
+    SV(loud_##operation, type, X, R, value)                                                        \
+    QUIET(sv, operation, type, X, R)
 
 #define VVV(operation, type, X, value)                                                             \
     static void operation##_##type##_vvv(long count, X *out, const X *xs, const X *ys,             \
@@ -191,6 +211,10 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #undef VV
 #undef VS
 #undef SV
+#undef QUIET
+#undef QUIET_VV
+#undef QUIET_VS
+#undef QUIET_SV
 #undef VVV
 #undef VSV
 #undef VVS
@@ -209,6 +233,9 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #define VV(operation, type, ...) ENTRY(operation##_##type##_vv)
 #define VS(operation, type, ...) ENTRY(operation##_##type##_vs)
 #define SV(operation, type, ...) ENTRY(operation##_##type##_sv)
+#define QUIET_VV VV
+#define QUIET_VS VS
+#define QUIET_SV SV
 #define VVV(operation, type, ...) ENTRY(operation##_##type##_vvv)
 #define VSV(operation, type, ...) ENTRY(operation##_##type##_vsv)
 #define VVS(operation, type, ...) ENTRY(operation##_##type##_vvs)
