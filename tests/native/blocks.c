@@ -8,6 +8,7 @@
 
 #include "../../runtime/blocks.h"
 #include "../../runtime/fpstatus.h"
+#include "../../runtime/vectormath.h"
 
 typedef void operation(long, void *, const void *, const void *, const void *, const void *);
 typedef void gathering(long, void *, const void *, long);
@@ -56,6 +57,19 @@ blocks_scatter(const void *address, long count, void *out, long stride, const vo
     fp_status_clear();
     ((scattering *)address)(count, out, stride, in);
     return fp_status_get();
+}
+
+/* (operand count, ulp, address), or None. */
+PyObject *
+vectormath_entry(const char *level, const char *name, const char *type)
+{
+    blocks_init();
+    const struct vector_function *found = vectormath_find_level(level, name, type);
+    if (found == NULL) {
+        Py_RETURN_NONE;
+    }
+    return Py_BuildValue("idK", found->operand_count, found->ulp,
+                         (unsigned long long)(uintptr_t)found->function);
 }
 
 /* NumPy's flags after the exception was raised in long double's unit (or in SSE's), and after clearing: a number of
