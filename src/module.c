@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../runtime/blocks.h"
 #include "backend/library.h"
 #include "call/arguments.h"
 #include "call/compile.h"
@@ -392,6 +393,7 @@ exec_module(PyObject *module)
         add_compile_error(module, state) < 0) {
         return -1;
     }
+    blocks_init();
     state->heap = code_heap_new();
     state->disk = disk_open();
     if (state->heap == NULL || state->disk == NULL ||
