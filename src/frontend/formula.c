@@ -125,7 +125,6 @@ enum class {
     NAME(nin)                                                                                      \
     NAME(nout)                                                                                     \
     NAME(signature)                                                                                \
-    NAME(type)                                                                                     \
     NAME(hasobject)
 
 struct formula_classes {
@@ -319,8 +318,7 @@ struct reader {
     const struct formula_classes *classes;
     struct formula *formula;
     struct tree tree;
-    const char *function; /* the public one */
-    PyObject *names;      /* dict: name -> index */
+    PyObject *names; /* dict: name -> index */
     int depth;
     int node_capacity;
     int statement_capacity;
@@ -837,11 +835,10 @@ is_scalar_type(const struct reader *reader, PyObject *object)
         return false;
     }
     PyTypeObject *type = (PyTypeObject *)object;
+    newfunc abstract = ((PyTypeObject *)classes->number)->tp_new;
     return object == classes->bool_type ||
-           (PyType_IsSubtype(type, (PyTypeObject *)classes->number) &&
-            object != classes->time_delta && type->tp_as_buffer != NULL &&
-            type->tp_as_buffer->bf_getbuffer != NULL && type->tp_as_number != NULL &&
-            type->tp_new != ((PyTypeObject *)classes->number)->tp_new);
+           (PyType_IsSubtype(type, (PyTypeObject *)classes->number) && type->tp_new != abstract &&
+            object != classes->time_delta);
 }
 
 static const struct fixed *
@@ -944,8 +941,7 @@ static int read_expression(struct reader *reader, PyObject *tree);
 /* A call's arguments so far. */
 struct arguments {
     int *children;
-    int count; /* of children */
-    int positional;
+    int count;          /* of children */
     PyObject *keywords; /* owned: a list of names */
     int seen;           /* enum keyword */
 };
@@ -1160,6 +1156,21 @@ refuse_axis(const struct reader *reader, const struct callee *callee, PyObject *
                   "%U() takes one array; another argument is the axis, an integer", callee->name);
 }
 
+/* The second argument of a reduction, as if it were axis=... */
+static int
+read_axis(struct reader *reader, const struct callee *callee, PyObject *tree,
+          struct arguments *arguments)
+{
+    if (!is_axis(reader, tree)) {
+        return refuse_axis(reader, callee, tree);
+    }
+    int number = read_keyword_value(reader, KEYWORD_AXIS, tree);
+    arguments->seen |= KEYWORD_AXIS;
+    return number < 0 ? -1
+                      : store_keyword(reader, tree, reader->classes->name_axis, KEYWORD_AXIS,
+                                      number, arguments);
+}
+
 static int
 read_positional(struct reader *reader, const struct callee *callee, PyObject *tree, Py_ssize_t i,
                 struct arguments *arguments)
@@ -1168,20 +1179,13 @@ read_positional(struct reader *reader, const struct callee *callee, PyObject *tr
         return refuse(reader, tree, PyExc_SyntaxError,
                       "'*' is not allowed: write the arguments one by one");
     }
-    bool axis = callee->function == FORMULA_REDUCTION && i == 1;
-    if (axis && !is_axis(reader, tree)) {
-        return refuse_axis(reader, callee, tree);
+    if (callee->function == FORMULA_REDUCTION && i == 1) {
+        return read_axis(reader, callee, tree, arguments);
     }
-    int number = axis ? read_keyword_value(reader, KEYWORD_AXIS, tree)
-                 : callee->function == FORMULA_CLIP && i > 0 ? read_value_or_none(reader, tree)
-                                                             : read_expression(reader, tree);
+    bool bound = callee->function == FORMULA_CLIP && i > 0;
+    int number = bound ? read_value_or_none(reader, tree) : read_expression(reader, tree);
     if (number < 0) {
         return -1;
-    }
-    if (axis) {
-        arguments->seen |= KEYWORD_AXIS;
-        return store_keyword(reader, tree, reader->classes->name_axis, KEYWORD_AXIS, number,
-                             arguments);
     }
     arguments->children[i] = number;
     arguments->count = (int)i + 1;
@@ -1210,6 +1214,23 @@ complete_clip(struct reader *reader, PyObject *tree, struct arguments *arguments
     return bounded ? 0 : refuse(reader, tree, PyExc_TypeError, "clip() takes a min, a max or both");
 }
 
+/* Whether there is a *a or **a, which is refused where it stands, whatever the number of arguments. */
+static bool
+has_stars(const struct reader *reader, PyObject *items, PyObject *keywords)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items); i++) {
+        if (is_class(reader, PyList_GET_ITEM(items, i), CLASS_Starred)) {
+            return true;
+        }
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(keywords); i++) {
+        if (borrow(PyList_GET_ITEM(keywords, i), reader->classes->name_arg) == Py_None) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 read_arguments(struct reader *reader, const struct callee *callee, PyObject *tree,
                struct arguments *arguments)
@@ -1220,8 +1241,8 @@ read_arguments(struct reader *reader, const struct callee *callee, PyObject *tre
         return -1;
     }
     Py_ssize_t count = PyList_GET_SIZE(items), keyword_count = PyList_GET_SIZE(keywords);
-    bool starred = count > 0 && is_class(reader, PyList_GET_ITEM(items, count - 1), CLASS_Starred);
-    if (!starred && (count < callee->least || (callee->most >= 0 && count > callee->most))) {
+    bool fits = count >= callee->least && (callee->most < 0 || count <= callee->most);
+    if (!fits && !has_stars(reader, items, keywords)) {
         return refuse_count(reader, callee, tree, count);
     }
     arguments->children = take_children(reader, count + keyword_count + 3);
@@ -1813,7 +1834,7 @@ formula_read(struct state *state, PyObject *text, bool statements, const char *f
                      statements ? "assignments" : "an expression", Py_TYPE(text)->tp_name);
         return NULL;
     }
-    struct reader reader = {.function = function, .classes = get_classes(state)};
+    struct reader reader = {.classes = get_classes(state)};
     reader.formula = reader.classes == NULL ? NULL : calloc(1, sizeof(*reader.formula));
     if (reader.formula == NULL) {
         return reader.classes == NULL ? NULL : (struct formula *)PyErr_NoMemory();

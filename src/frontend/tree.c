@@ -16,7 +16,8 @@
 #define STACK_LEVELS 60000
 #define SHORT_TEXT 4000 /* bytes that any stack can do */
 
-#define SHOWN_WIDTH 120 /* characters of a long line that a message shows */
+#define LINE_LIMIT 1000 /* characters of a line that a SyntaxError keeps */
+#define SHOWN_WIDTH 120 /* characters of a long line that any other message shows */
 
 struct tree_line {
     size_t start, end; /* bytes of the text in UTF-8, without the line break */
@@ -50,10 +51,24 @@ line_text(PyObject *text, int line)
     }
 }
 
+/* What a SyntaxError prints above its caret: of a very long line the start, or nothing. */
+static PyObject *
+error_line(PyObject *text, const struct span *span)
+{
+    PyObject *line = line_text(text, span->line);
+    if (line == NULL || PyUnicode_GET_LENGTH(line) <= LINE_LIMIT) {
+        return line;
+    }
+    PyObject *start =
+        span->column < LINE_LIMIT ? PyUnicode_Substring(line, 0, LINE_LIMIT) : Py_NewRef(Py_None);
+    Py_DECREF(line);
+    return start;
+}
+
 static void
 raise_syntax_error(PyObject *text, const struct span *span, PyObject *exception, PyObject *message)
 {
-    PyObject *line = line_text(text, span->line);
+    PyObject *line = error_line(text, span);
     PyObject *arguments =
         line == NULL ? NULL
                      : Py_BuildValue("O(siiOii)", message, FILE_NAME, span->line, span->column + 1,
@@ -255,7 +270,7 @@ drop_indentation(struct tree *tree, const char *bytes)
     }
 }
 
-/* Appends what the parser is to see. */
+/* Appends what the parser is to see: nothing for an expression that is left out. */
 static void
 append_source(const struct tree *tree, const char *bytes, bool statements, struct buffer *source)
 {
@@ -279,10 +294,9 @@ tree_column(const struct tree *tree, int line, int column)
     }
     const struct tree_line *place = &tree->lines[line - 1];
     size_t at = place->start + (size_t)place->dropped + (size_t)column;
-    if (tree->characters == NULL || at > place->end) {
-        return (int)((at > place->end ? place->end : at) - place->start);
-    }
-    return tree->characters[at] - tree->characters[place->start];
+    at = at > place->end ? place->end : at;
+    return tree->characters == NULL ? (int)(at - place->start)
+                                    : tree->characters[at] - tree->characters[place->start];
 }
 
 /* ---- Parsing ---- */
@@ -523,38 +537,52 @@ check_characters(PyObject *text)
     return 0;
 }
 
+/* Parses what is left of the lines. */
+static int
+parse_lines(struct tree *tree, const char *bytes, bool statements)
+{
+    struct span start = {1, 0, 1, 1};
+    struct buffer source = BUFFER_INIT;
+    append_source(tree, bytes, statements, &source);
+    if (source.failed) {
+        PyErr_NoMemory();
+    }
+    else if (source.size == 0) {
+        span_raise(tree->text, &start, PyExc_SyntaxError, "the text has no expression");
+    }
+    else {
+        tree->root = parse_source(&source, statements);
+        if (tree->root == NULL) {
+            explain_failure(tree);
+        }
+    }
+    buffer_free(&source);
+    return tree->root == NULL ? -1 : 0;
+}
+
 int
 tree_parse(PyObject *text, bool statements, struct tree *tree)
 {
     *tree = (struct tree){.text = text};
     Py_ssize_t size;
     const char *bytes = check_characters(text) < 0 ? NULL : PyUnicode_AsUTF8AndSize(text, &size);
-    if (bytes == NULL || split_lines(tree, bytes, (size_t)size) < 0 ||
-        count_characters(tree, bytes, (size_t)size) < 0) {
+    int result = bytes == NULL || split_lines(tree, bytes, (size_t)size) < 0 ||
+                         count_characters(tree, bytes, (size_t)size) < 0
+                     ? -1
+                     : 0;
+    if (result == 0) {
+        if (statements) {
+            drop_indentation(tree, bytes);
+        }
+        else {
+            drop_before_expression(tree, bytes);
+        }
+        result = parse_lines(tree, bytes, statements);
+    }
+    if (result < 0) {
         tree_free(tree);
-        return -1;
     }
-    if (statements) {
-        drop_indentation(tree, bytes);
-    }
-    else {
-        drop_before_expression(tree, bytes);
-    }
-    struct buffer source = BUFFER_INIT;
-    append_source(tree, bytes, statements, &source);
-    if (source.failed) {
-        PyErr_NoMemory();
-    }
-    else {
-        tree->root = parse_source(&source, statements);
-    }
-    buffer_free(&source);
-    if (tree->root == NULL) {
-        explain_failure(tree);
-        tree_free(tree);
-        return -1;
-    }
-    return 0;
+    return result;
 }
 
 void
