@@ -12,6 +12,7 @@
 #include "call/frame.h"
 #include "call/inline.h"
 #include "../runtime/threads.h"
+#include "frontend/formula.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -463,6 +464,7 @@ free_module(void *pointer)
     clear_module(module);
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
+    formula_classes_free(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }
