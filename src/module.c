@@ -10,6 +10,7 @@
 #include "call/compile.h"
 #include "call/frame.h"
 #include "call/inline.h"
+#include "call/interpret.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -390,6 +391,7 @@ free_module(void *pointer)
     clear_module(module);
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
+    interpret_clear(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }
