@@ -13,6 +13,7 @@
 #include "call/inline.h"
 #include "../runtime/threads.h"
 #include "frontend/formula.h"
+#include "call/interpret.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -465,6 +466,7 @@ free_module(void *pointer)
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
     formula_classes_free(state);
+    interpret_clear(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

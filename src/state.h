@@ -29,7 +29,15 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
-    NAME(verbose)
+    NAME(verbose)                                                                                  \
+    NAME(astype)                                                                                   \
+    NAME(casting)                                                                                  \
+    NAME(copy)                                                                                     \
+    NAME(dtype)                                                                                    \
+    NAME(order)                                                                                    \
+    NAME(out)                                                                                      \
+    NAME(same_kind)                                                                                \
+    NAME(where)
 
 struct state {
     PyObject *compile_error;  /* tw.CompileError */
@@ -44,6 +52,8 @@ struct state {
     struct memory kernels;  /* kernels of inline, by key */
     struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
+    PyObject *operator_ufuncs; /* a tuple of NumPy's, by enum formula_operator (call/interpret.c) */
+    PyObject *copyto;          /* numpy.copyto */
     PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
