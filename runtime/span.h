@@ -30,7 +30,7 @@ struct span {
     long careful;
     const struct span_loop *loops;
     unsigned char *flags; /* of each step, NumPy's NPY_FPE_ bits */
-    unsigned seen;        /* flags raised while not careful, before a loop of NumPy's that clears them */
+    unsigned seen; /* flags raised while not careful, before a loop of NumPy's that clears them */
 };
 
 /* Calls loop `index`; `x` to `w` as many as it has inputs. */

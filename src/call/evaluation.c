@@ -16,7 +16,8 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     evaluation->partition = partition_hold(partition);
     evaluation->names = names;
     evaluation->function = function;
-    evaluation->values = count <= EVALUATION_SMALL ? evaluation->small : malloc(count * sizeof(PyObject *));
+    evaluation->values =
+        count <= EVALUATION_SMALL ? evaluation->small : malloc(count * sizeof(PyObject *));
     if (evaluation->values == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -83,7 +84,8 @@ next_needed(const struct evaluation *evaluation, int index)
         return first_missing(evaluation, region->leaves, region->leaf_count);
     }
     if (node->kind != FORMULA_CONDITION || evaluation->values[node->children[0]] == NULL) {
-        return first_missing(evaluation, node->children, node->kind == FORMULA_CONDITION ? 1 : node->child_count);
+        return first_missing(evaluation, node->children,
+                             node->kind == FORMULA_CONDITION ? 1 : node->child_count);
     }
     int branch = chosen_branch(evaluation, node);
     return branch < 0    ? -2
@@ -98,10 +100,11 @@ compute_plain(struct evaluation *evaluation, int index)
 {
     const struct formula_node *node = &evaluation->formula->nodes[index];
     int branch = node->kind == FORMULA_CONDITION ? chosen_branch(evaluation, node) : 0;
-    PyObject *value = branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
-                      : branch < 0 ? NULL
-                                   : interpret_node(evaluation->state, evaluation->formula, index, evaluation->values,
-                                                    evaluation->names, evaluation->function);
+    PyObject *value =
+        branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
+        : branch < 0 ? NULL
+                     : interpret_node(evaluation->state, evaluation->formula, index,
+                                      evaluation->values, evaluation->names, evaluation->function);
     evaluation->values[index] = value;
     return value == NULL ? -1 : 0;
 }

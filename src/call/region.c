@@ -26,7 +26,8 @@ static bool
 is_elementwise(const struct partition *partition, int node)
 {
     const struct formula_node *found = &partition->formula->nodes[node];
-    bool named = found->kind == FORMULA_CALL && found->operation == FORMULA_NAMED && found->keywords == NULL;
+    bool named =
+        found->kind == FORMULA_CALL && found->operation == FORMULA_NAMED && found->keywords == NULL;
     return (found->elementwise || named) && !partition->cut[node];
 }
 
@@ -57,20 +58,10 @@ find_roots(const struct partition *partition, int *roots)
     }
 }
 
-static bool
-holds(const int *items, int count, int item)
-{
-    for (int i = count - 1; i >= 0; i--) {
-        if (items[i] == item) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Marks what the region reads; `marks` has the root it was last marked for. */
 static void
-add_leaves(const struct formula *formula, struct region *region, const int *roots, int root, int *marks)
+add_leaves(const struct formula *formula, struct region *region, const int *roots, int root,
+           int *marks)
 {
     for (int i = 0; i < region->node_count; i++) {
         const struct formula_node *node = &formula->nodes[region->nodes[i]];
@@ -93,14 +84,16 @@ find_exponents(const struct formula *formula, struct region *region)
             continue;
         }
         for (int j = 0; j < region->leaf_count + region->node_count; j++) {
-            int place = j < region->leaf_count ? region->leaves[j] : region->nodes[j - region->leaf_count];
+            int place =
+                j < region->leaf_count ? region->leaves[j] : region->nodes[j - region->leaf_count];
             region->exponents[j] |= place == node->children[1];
         }
     }
 }
 
 static struct region *
-new_region(struct partition *partition, const int *roots, const int *members, int count, int root, int *marks)
+new_region(struct partition *partition, const int *roots, const int *members, int count, int root,
+           int *marks)
 {
     const struct formula *formula = partition->formula;
     struct arena *arena = &partition->arena;
@@ -142,9 +135,11 @@ make_regions(struct partition *partition, const int *roots, int *starts, int *me
             members[starts[roots[node]]++] = node;
         }
     }
-    for (int root = 0, first = 0; root < count; root++) { /* starts[root] is now the end of the root's */
+    for (int root = 0, first = 0; root < count;
+         root++) { /* starts[root] is now the end of the root's */
         if (starts[root] > first) {
-            partition->regions[root] = new_region(partition, roots, members + first, starts[root] - first, root, marks);
+            partition->regions[root] =
+                new_region(partition, roots, members + first, starts[root] - first, root, marks);
             if (partition->regions[root] == NULL) {
                 return -1;
             }
@@ -172,7 +167,8 @@ partition_new(struct state *state, const struct formula *formula, const bool *cu
             memcpy(partition->cut, cut, count);
         }
         find_roots(partition, work);
-        result = make_regions(partition, work, work + count, work + 2 * count + 1, work + 3 * count + 1);
+        result =
+            make_regions(partition, work, work + count, work + 2 * count + 1, work + 3 * count + 1);
     }
     free(work);
     if (result < 0) {
@@ -210,8 +206,10 @@ partition_release(struct partition *partition)
     if (--partition->references > 0) {
         return;
     }
-    for (int node = 0; partition->regions != NULL && node < partition->formula->node_count; node++) {
-        struct variant *variant = partition->regions[node] == NULL ? NULL : partition->regions[node]->variants;
+    for (int node = 0; partition->regions != NULL && node < partition->formula->node_count;
+         node++) {
+        struct variant *variant =
+            partition->regions[node] == NULL ? NULL : partition->regions[node]->variants;
         while (variant != NULL) {
             struct variant *next = variant->next;
             free_variant(variant);
@@ -224,32 +222,32 @@ partition_release(struct partition *partition)
 
 /* ---- What values are ---- */
 
-#define SCALAR_TYPES(TYPE)                                                                                             \
-    TYPE(Double, DOUBLE)                                                                                               \
-    TYPE(Float, FLOAT)                                                                                                 \
-    TYPE(Long, LONG)                                                                                                   \
-    TYPE(Int, INT)                                                                                                     \
-    TYPE(Bool, BOOL)                                                                                                   \
-    TYPE(Byte, BYTE)                                                                                                   \
-    TYPE(UByte, UBYTE)                                                                                                 \
-    TYPE(Short, SHORT)                                                                                                 \
-    TYPE(UShort, USHORT)                                                                                               \
-    TYPE(UInt, UINT)                                                                                                   \
-    TYPE(ULong, ULONG)                                                                                                 \
-    TYPE(LongLong, LONGLONG)                                                                                           \
-    TYPE(ULongLong, ULONGLONG)                                                                                         \
-    TYPE(Half, HALF)                                                                                                   \
-    TYPE(LongDouble, LONGDOUBLE)                                                                                       \
-    TYPE(CFloat, CFLOAT)                                                                                               \
-    TYPE(CDouble, CDOUBLE)                                                                                             \
+#define SCALAR_TYPES(TYPE)                                                                         \
+    TYPE(Double, DOUBLE)                                                                           \
+    TYPE(Float, FLOAT)                                                                             \
+    TYPE(Long, LONG)                                                                               \
+    TYPE(Int, INT)                                                                                 \
+    TYPE(Bool, BOOL)                                                                               \
+    TYPE(Byte, BYTE)                                                                               \
+    TYPE(UByte, UBYTE)                                                                             \
+    TYPE(Short, SHORT)                                                                             \
+    TYPE(UShort, USHORT)                                                                           \
+    TYPE(UInt, UINT)                                                                               \
+    TYPE(ULong, ULONG)                                                                             \
+    TYPE(LongLong, LONGLONG)                                                                       \
+    TYPE(ULongLong, ULONGLONG)                                                                     \
+    TYPE(Half, HALF)                                                                               \
+    TYPE(LongDouble, LONGDOUBLE)                                                                   \
+    TYPE(CFloat, CFLOAT)                                                                           \
+    TYPE(CDouble, CDOUBLE)                                                                         \
     TYPE(CLongDouble, CLONGDOUBLE)
 
 static struct operand
 scalar_operand(PyTypeObject *type)
 {
-#define TYPE(name, number)                                                                                             \
-    if (type == &Py##name##ArrType_Type) {                                                                             \
-        return (struct operand){OPERAND_SCALAR, NPY_##number};                                                         \
+#define TYPE(name, number)                                                                         \
+    if (type == &Py##name##ArrType_Type) {                                                         \
+        return (struct operand){OPERAND_SCALAR, NPY_##number};                                     \
     }
     SCALAR_TYPES(TYPE)
 #undef TYPE
@@ -261,7 +259,9 @@ int_operand(PyObject *value, bool exponent)
 {
     int overflow;
     long number = exponent ? PyLong_AsLongAndOverflow(value, &overflow) : 0;
-    return (struct operand){number == 2 ? OPERAND_INT_TWO : number == -1 && !overflow ? OPERAND_INT_MINUS_ONE : OPERAND_INT,
+    return (struct operand){number == 2                 ? OPERAND_INT_TWO
+                            : number == -1 && !overflow ? OPERAND_INT_MINUS_ONE
+                                                        : OPERAND_INT,
                             NPY_LONG};
 }
 
@@ -275,7 +275,8 @@ find_operand(PyObject *value, bool exponent)
         if (graph_type_name(number) == NULL) {
             return (struct operand){OPERAND_OTHER, -1};
         }
-        return (struct operand){PyArray_NDIM(array) > 0 ? OPERAND_ARRAY : OPERAND_SCALAR, (signed char)number};
+        return (struct operand){PyArray_NDIM(array) > 0 ? OPERAND_ARRAY : OPERAND_SCALAR,
+                                (signed char)number};
     }
     if (type == &PyFloat_Type) {
         bool half = exponent && PyFloat_AS_DOUBLE(value) == .5;
@@ -299,7 +300,7 @@ is_computed(const struct formula_node *node, const struct operand *operands)
 {
     for (int i = 0; i < node->child_count; i++) {
         int kind = operands[node->children[i]].kind;
-        if (kind == OPERAND_ARRAY || kind == OPERAND_RESULT || kind == OPERAND_OTHER) {
+        if (kind == OPERAND_ARRAY || kind == OPERAND_RESULT) {
             return true;
         }
     }
@@ -309,21 +310,24 @@ is_computed(const struct formula_node *node, const struct operand *operands)
 /* Tells what leaves and nodes are, by node in `operands` and in the region's order in `types`; nodes on scalars alone
  * are computed. Returns 0, 1 where a leaf is nothing for blocks, or -1 with an exception. */
 static int
-find_types(struct evaluation *evaluation, const struct region *region, struct operand *operands, struct operand *types)
+find_types(struct evaluation *evaluation, const struct region *region, struct operand *operands,
+           struct operand *types)
 {
     int result = 0;
     for (int i = 0; i < region->leaf_count; i++) {
         int leaf = region->leaves[i];
         types[i] = operands[leaf] = find_operand(evaluation->values[leaf], region->exponents[i]);
-        result |= types[i].kind == OPERAND_OTHER;
+        result |= types[i].kind == OPERAND_OTHER &&
+                  evaluation->values[leaf] != Py_None; /* None: a bound of clip */
     }
     for (int i = 0; result == 0 && i < region->node_count; i++) {
         int node = region->nodes[i], place = region->leaf_count + i;
         operands[node] = (struct operand){OPERAND_RESULT, -1};
         if (!is_computed(&evaluation->formula->nodes[node], operands)) {
             if (evaluation->values[node] == NULL) {
-                evaluation->values[node] = interpret_node(evaluation->state, evaluation->formula, node,
-                                                          evaluation->values, evaluation->names, evaluation->function);
+                evaluation->values[node] =
+                    interpret_node(evaluation->state, evaluation->formula, node, evaluation->values,
+                                   evaluation->names, evaluation->function);
             }
             if (evaluation->values[node] == NULL) {
                 return -1;
@@ -341,7 +345,8 @@ find_types(struct evaluation *evaluation, const struct region *region, struct op
 /* The ufuncs a caller's names stand for, by node; NULL in `*ufuncs`: none are called. 1 where one is none for
  * blocks. */
 static int
-find_named(const struct evaluation *evaluation, const struct region *region, PyObject ***ufuncs, int *refused)
+find_named(const struct evaluation *evaluation, const struct region *region, PyObject ***ufuncs,
+           int *refused)
 {
     const struct formula *formula = evaluation->formula;
     for (int i = 0; i < region->node_count; i++) {
@@ -354,7 +359,8 @@ find_named(const struct evaluation *evaluation, const struct region *region, PyO
             *refused = region->nodes[i];
             return 1;
         }
-        if (*ufuncs == NULL && (*ufuncs = calloc((size_t)formula->node_count, sizeof(PyObject *))) == NULL) {
+        if (*ufuncs == NULL &&
+            (*ufuncs = calloc((size_t)formula->node_count, sizeof(PyObject *))) == NULL) {
             PyErr_NoMemory();
             return -1;
         }
@@ -364,11 +370,13 @@ find_named(const struct evaluation *evaluation, const struct region *region, PyO
 }
 
 static bool
-same_ufuncs(const struct evaluation *evaluation, const struct region *region, const struct variant *variant)
+same_ufuncs(const struct evaluation *evaluation, const struct region *region,
+            const struct variant *variant)
 {
     for (int i = 0; variant->ufuncs != NULL && i < region->node_count; i++) {
         PyObject *ufunc = variant->ufuncs[region->nodes[i]];
-        if (ufunc != NULL && ufunc != evaluation->names[evaluation->formula->nodes[region->nodes[i]].index]) {
+        if (ufunc != NULL &&
+            ufunc != evaluation->names[evaluation->formula->nodes[region->nodes[i]].index]) {
             return false;
         }
     }
@@ -376,7 +384,8 @@ same_ufuncs(const struct evaluation *evaluation, const struct region *region, co
 }
 
 static struct variant *
-find_variant(const struct evaluation *evaluation, const struct region *region, const struct operand *types)
+find_variant(const struct evaluation *evaluation, const struct region *region,
+             const struct operand *types)
 {
     size_t size = (size_t)(region->leaf_count + region->node_count) * sizeof(*types);
     for (struct variant *variant = region->variants; variant != NULL; variant = variant->next) {
@@ -409,7 +418,8 @@ compile_variant(struct state *state, struct variant *variant)
         PyErr_NoMemory();
     }
     else {
-        variant->kernel = kernel_obtain(state, &unit, &headers, unit.signature.data, false, &origin, &problem);
+        variant->kernel =
+            kernel_obtain(state, &unit, &headers, unit.signature.data, false, &origin, &problem);
         if (variant->kernel == NULL && !PyErr_Occurred()) {
             state_raise(&problem, PyExc_OSError);
         }
@@ -434,8 +444,8 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
     memcpy(variant->types, types, size);
     int result = find_named(evaluation, region, &variant->ufuncs, refused);
     if (result == 0) {
-        result = graph_build(state, evaluation->formula, region->nodes, region->node_count, operands, variant->ufuncs,
-                             &variant->graph, refused);
+        result = graph_build(state, evaluation->formula, region->nodes, region->node_count,
+                             operands, variant->ufuncs, &variant->graph, refused);
     }
     if (result != 0 || compile_variant(state, variant) < 0) {
         free_variant(variant);
@@ -457,7 +467,8 @@ convert_scalar(PyObject *value, int type, char *item)
         *(double *)item = PyFloat_AS_DOUBLE(value);
         return 0;
     }
-    if (PyFloat_CheckExact(value) && (type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF)) {
+    if (PyFloat_CheckExact(value) &&
+        (type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF)) {
         double limit = type == NPY_HALF ? 65504. : FLT_MAX, number = PyFloat_AS_DOUBLE(value);
         if (fabs(number) > limit && !isinf(number)) {
             return 1;
@@ -480,10 +491,11 @@ convert_scalar(PyObject *value, int type, char *item)
 }
 
 static int
-convert_scalars(const struct evaluation *evaluation, const struct graph *graph, char *items, char **scalars)
+convert_scalars(const struct evaluation *evaluation, const struct graph *graph, char *items,
+                char **scalars)
 {
     for (int slot = graph->array_count; slot < graph->slot_count; slot++) {
-        const struct value *value = &graph->values[graph->slots[slot]];
+        const struct quantity *value = &graph->values[graph->slots[slot]];
         char *item = items + (slot - graph->array_count) * SCALAR_SIZE;
         scalars[slot - graph->array_count] = item;
         if (convert_scalar(evaluation->values[value->node], value->type, item) != 0) {
@@ -531,11 +543,11 @@ is_plain(PyArrayObject *array)
 
 /* Whether the result can be stored there at once; `*upon` tells whether it lies upon an operand. */
 static bool
-out_fits(PyArrayObject *out, const struct geometry *geometry, const struct graph *graph, PyArrayObject *const *arrays,
-         bool *upon)
+out_fits(PyArrayObject *out, const struct geometry *geometry, const struct graph *graph,
+         PyArrayObject *const *arrays, bool *upon)
 {
-    if (PyArray_TYPE(out) != graph->values[graph->result].type || !PyArray_ISBEHAVED(out) || !is_plain(out) ||
-        PyArray_NDIM(out) != geometry->dimensions ||
+    if (PyArray_TYPE(out) != graph->values[graph->result].type || !PyArray_ISBEHAVED(out) ||
+        !is_plain(out) || PyArray_NDIM(out) != geometry->dimensions ||
         !PyArray_CompareLists(PyArray_DIMS(out), geometry->shape, geometry->dimensions)) {
         return false;
     }
@@ -564,7 +576,7 @@ fill_array(struct sweep_operand *operand, PyArrayObject *array, const npy_intp *
     *operand = (struct sweep_operand){.data = PyArray_BYTES(array),
                                       .strides = strides,
                                       .size = size,
-                                      .swap = !swapped                             ? 0
+                                      .swap = !swapped                               ? 0
                                               : PyTypeNum_ISCOMPLEX(descr->type_num) ? size / 2
                                                                                      : size,
                                       .aligned = PyArray_ISALIGNED(array)};
@@ -584,14 +596,15 @@ report_flags(const struct graph *graph, const unsigned char *flags)
 }
 
 static int
-sweep_variant(struct variant *variant, const struct geometry *geometry, PyArrayObject *const *arrays,
-              char *const *scalars, PyArrayObject *result, bool upon)
+sweep_variant(struct variant *variant, const struct geometry *geometry,
+              PyArrayObject *const *arrays, char *const *scalars, PyArrayObject *result, bool upon)
 {
     const struct graph *graph = &variant->graph;
     int array_count = graph->array_count;
     npy_intp small[SMALL_ARRAYS * NPY_MAXDIMS];
-    npy_intp *strides = array_count < SMALL_ARRAYS ? small
-                                                   : malloc((size_t)(array_count + 1) * NPY_MAXDIMS * sizeof(*strides));
+    npy_intp *strides = array_count < SMALL_ARRAYS
+                            ? small
+                            : malloc((size_t)(array_count + 1) * NPY_MAXDIMS * sizeof(*strides));
     npy_intp extents[NPY_MAXDIMS], result_strides[NPY_MAXDIMS];
     struct sweep_operand operands[array_count + 1];
     unsigned char flags[graph->step_count];
@@ -600,7 +613,8 @@ sweep_variant(struct variant *variant, const struct geometry *geometry, PyArrayO
         PyErr_NoMemory();
         return -1;
     }
-    memcpy(result_strides, PyArray_STRIDES(result), (size_t)geometry->dimensions * sizeof(npy_intp));
+    memcpy(result_strides, PyArray_STRIDES(result),
+           (size_t)geometry->dimensions * sizeof(npy_intp));
     struct sweep sweep = {.loops = graph->loops,
                           .block = lower_block(graph),
                           .scratch = variant->scratch,
@@ -614,8 +628,10 @@ sweep_variant(struct variant *variant, const struct geometry *geometry, PyArrayO
                           .scalars = scalars,
                           .extents = extents,
                           .flags = flags};
-    *(void **)&sweep.code = atomic_load_explicit(&variant->kernel->entry_point, memory_order_acquire);
-    sweep.dimensions = geometry_axes(geometry, arrays, array_count, result_strides, extents, strides);
+    *(void **)&sweep.code =
+        atomic_load_explicit(&variant->kernel->entry_point, memory_order_acquire);
+    sweep.dimensions =
+        geometry_axes(geometry, arrays, array_count, result_strides, extents, strides);
     for (int i = 0; i <= array_count; i++) {
         fill_array(&operands[i], i < array_count ? arrays[i] : result, strides + i * NPY_MAXDIMS);
     }
@@ -627,7 +643,8 @@ sweep_variant(struct variant *variant, const struct geometry *geometry, PyArrayO
 }
 
 static enum region_result
-run_variant(struct evaluation *evaluation, const struct region *region, struct variant *variant, PyArrayObject *out)
+run_variant(struct evaluation *evaluation, const struct region *region, struct variant *variant,
+            PyArrayObject *out)
 {
     const struct graph *graph = &variant->graph;
     int scalar_count = graph->slot_count - graph->array_count;
@@ -652,7 +669,8 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
     if (result == NULL) {
         return REGION_FAILED;
     }
-    if (PyArray_SIZE(result) > 0 && sweep_variant(variant, &geometry, arrays, scalars, result, upon) < 0) {
+    if (PyArray_SIZE(result) > 0 &&
+        sweep_variant(variant, &geometry, arrays, scalars, result, upon) < 0) {
         Py_DECREF(result);
         return REGION_FAILED;
     }
@@ -667,8 +685,9 @@ interpret_region(struct evaluation *evaluation, const struct region *region)
     for (int i = 0; i < region->node_count; i++) {
         int node = region->nodes[i];
         if (evaluation->values[node] == NULL) {
-            evaluation->values[node] = interpret_node(evaluation->state, evaluation->formula, node, evaluation->values,
-                                                      evaluation->names, evaluation->function);
+            evaluation->values[node] =
+                interpret_node(evaluation->state, evaluation->formula, node, evaluation->values,
+                               evaluation->names, evaluation->function);
         }
         if (evaluation->values[node] == NULL) {
             return REGION_FAILED;
@@ -679,19 +698,22 @@ interpret_region(struct evaluation *evaluation, const struct region *region)
 
 /* The variant for the values as they are; NULL: `*result` says why. */
 static struct variant *
-obtain_variant(struct evaluation *evaluation, struct region *region, enum region_result *result, int *refused)
+obtain_variant(struct evaluation *evaluation, struct region *region, enum region_result *result,
+               int *refused)
 {
     int root = region->nodes[region->node_count - 1];
     size_t node_count = (size_t)evaluation->formula->node_count;
     size_t type_count = (size_t)(region->leaf_count + region->node_count);
     struct operand small[SMALL];
     bool is_small = node_count + type_count <= SMALL;
-    struct operand *operands = is_small ? small : malloc((node_count + type_count) * sizeof(*operands));
+    struct operand *operands =
+        is_small ? small : malloc((node_count + type_count) * sizeof(*operands));
     struct operand *types = operands + node_count;
     struct variant *variant = NULL;
     *result = REGION_FAILED;
     *refused = -1;
-    int found = operands == NULL ? (PyErr_NoMemory(), -1) : find_types(evaluation, region, operands, types);
+    int found =
+        operands == NULL ? (PyErr_NoMemory(), -1) : find_types(evaluation, region, operands, types);
     if (found > 0) {
         *result = REGION_REFUSED;
     }
@@ -700,7 +722,8 @@ obtain_variant(struct evaluation *evaluation, struct region *region, enum region
     }
     else if (found == 0) {
         variant = find_variant(evaluation, region, types);
-        variant = variant == NULL ? new_variant(evaluation, region, operands, types, refused) : variant;
+        variant =
+            variant == NULL ? new_variant(evaluation, region, operands, types, refused) : variant;
         *result = variant != NULL ? REGION_DONE : PyErr_Occurred() ? REGION_FAILED : REGION_REFUSED;
     }
     if (!is_small) {
@@ -727,4 +750,54 @@ region_variant(struct evaluation *evaluation, struct region *region, int *refuse
 {
     enum region_result result;
     return obtain_variant(evaluation, region, &result, refused);
+}
+
+/* ---- For people ---- */
+
+static void
+append_operand(const struct graph *graph, int value, struct buffer *text)
+{
+    const struct quantity *found = &graph->values[value];
+    buffer_printf(text, "%s%s", graph_type_name(found->type),
+                  found->kind == VALUE_SCALAR ? "" : "[]");
+}
+
+/* One line: "  3  multiply  f8[], f8 -> f8[]  tw_multiply_f8_vs". */
+static void
+explain_step(struct graph *graph, int index, struct buffer *text)
+{
+    struct step *step = &graph->steps[index];
+    char primitive[PRIMITIVE_NAME_SIZE];
+    const char *name = step->kind == STEP_UFUNC  ? step->name
+                       : step->kind == STEP_CAST ? "cast"
+                                                 : "where";
+    const char *means = graph_primitive(graph, step, primitive) ? primitive : "NumPy's loop";
+    buffer_printf(text, "%4d  %-16s", index + 1, name);
+    for (int i = 0; i < step->input_count; i++) {
+        buffer_append_string(text, i == 0 ? "" : ", ");
+        append_operand(graph, step->inputs[i], text);
+    }
+    buffer_append_string(text, " -> ");
+    append_operand(graph, step->output, text);
+    buffer_printf(text, "  %s\n", means);
+}
+
+int
+region_explain(const struct variant *variant, struct buffer *text)
+{
+    struct graph *graph = (struct graph *)&variant->graph;
+    struct unit unit = {.strict = false};
+    size_t scratch;
+    if (lower_unit(graph, &unit, &scratch) < 0) {
+        unit_free(&unit);
+        return -1;
+    }
+    buffer_printf(text, "%.*s\n", (int)unit.signature.size, unit.signature.data);
+    for (int i = 0; i < graph->step_count; i++) {
+        explain_step(graph, i, text);
+    }
+    buffer_append_string(text, "\n");
+    buffer_append(text, unit.text.data, unit.text.size);
+    unit_free(&unit);
+    return text->failed ? -1 : 0;
 }

@@ -28,9 +28,9 @@
 /* How the elements are cut up: a unit is a piece of a row, or several short rows. */
 struct plan {
     struct sweep *sweep;
-    npy_intp row;   /* elements of a row */
+    npy_intp row; /* elements of a row */
     npy_intp rows;
-    npy_intp piece; /* elements of a unit: of long rows */
+    npy_intp piece;  /* elements of a unit: of long rows */
     npy_intp pieces; /* units of a row; 0: short rows */
     npy_intp group;  /* rows of a unit: of short rows */
     npy_intp units;
@@ -45,12 +45,12 @@ struct plan {
 
 /* ---- Gathering ---- */
 
-#define COPY_STRIDED(type)                                                                                             \
-    for (npy_intp i = 0; i < count; i++) {                                                                             \
-        type element;                                                                                                  \
-        memcpy(&element, from + i * from_stride, sizeof(type));                                                        \
-        memcpy(to + i * to_stride, &element, sizeof(type));                                                            \
-    }                                                                                                                  \
+#define COPY_STRIDED(type)                                                                         \
+    for (npy_intp i = 0; i < count; i++) {                                                         \
+        type element;                                                                              \
+        memcpy(&element, from + i * from_stride, sizeof(type));                                    \
+        memcpy(to + i * to_stride, &element, sizeof(type));                                        \
+    }                                                                                              \
     break
 
 struct wide {
@@ -58,7 +58,8 @@ struct wide {
 };
 
 static void
-copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size, npy_intp count)
+copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size,
+             npy_intp count)
 {
     if (to_stride == size && from_stride == size) {
         memcpy(to, from, (size_t)(count * size));
@@ -151,8 +152,8 @@ gather(struct worker *worker, int array, npy_intp at, npy_intp start, npy_intp c
 {
     const struct sweep_operand *operand = &worker->plan->sweep->arrays[array];
     char *to = worker->blocks[array] + at * operand->size;
-    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0], operand->strides[0],
-                 operand->size, count);
+    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0],
+                 operand->strides[0], operand->size, count);
     if (operand->swap > 0) {
         swap_bytes(to, operand->swap, count * operand->size);
     }
@@ -167,8 +168,8 @@ scatter(struct worker *worker, npy_intp at, npy_intp start, npy_intp count)
     if (result->swap > 0) {
         swap_bytes(from, result->swap, count * result->size);
     }
-    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from, result->size,
-                 result->size, count);
+    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from,
+                 result->size, result->size, count);
 }
 
 /* Elements start to start + count of the row that the positions are at. */
@@ -182,9 +183,10 @@ run_piece(struct worker *worker, npy_intp start, npy_intp count)
         npy_intp length = count - done < step ? count - done : step;
         for (int array = 0; array <= sweep->array_count; array++) {
             int slot = array < sweep->array_count ? array : sweep->slot_count;
-            worker->span.data[slot] = plan->direct[array]
-                                          ? worker->positions[array] + (start + done) * sweep->arrays[array].size
-                                          : worker->blocks[array];
+            worker->span.data[slot] =
+                plan->direct[array]
+                    ? worker->positions[array] + (start + done) * sweep->arrays[array].size
+                    : worker->blocks[array];
             if (!plan->direct[array] && array < sweep->array_count) {
                 gather(worker, array, 0, start + done, length);
             }
@@ -206,7 +208,8 @@ run_rows(struct worker *worker, npy_intp first, npy_intp count)
     find_row(worker, first);
     for (int array = 0; array <= result; array++) {
         int slot = array < result ? array : sweep->slot_count;
-        worker->span.data[slot] = plan->direct[array] ? worker->positions[array] : worker->blocks[array];
+        worker->span.data[slot] =
+            plan->direct[array] ? worker->positions[array] : worker->blocks[array];
     }
     for (npy_intp row = 0; row < count; row++, next_row(worker)) {
         for (int array = 0; array < result; array++) {
@@ -254,8 +257,10 @@ static size_t
 pointers_size(const struct sweep *sweep)
 {
     size_t arrays = (size_t)sweep->array_count + 1;
-    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) + rounded(2 * arrays * sizeof(char *)) +
-           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) + rounded((size_t)sweep->step_count);
+    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) +
+           rounded(2 * arrays * sizeof(char *)) +
+           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) +
+           rounded((size_t)sweep->step_count);
 }
 
 static size_t
@@ -264,7 +269,9 @@ worker_memory(const struct plan *plan)
     const struct sweep *sweep = plan->sweep;
     size_t size = pointers_size(sweep) + rounded(sweep->scratch) + 64;
     for (int array = 0; array <= sweep->array_count; array++) {
-        size += plan->direct[array] ? 0 : rounded((size_t)(sweep->block * sweep->arrays[array].size) + GAP);
+        size += plan->direct[array]
+                    ? 0
+                    : rounded((size_t)(sweep->block * sweep->arrays[array].size) + GAP);
     }
     return size;
 }
@@ -295,7 +302,8 @@ prepare_worker(struct worker *worker, struct plan *plan, char *memory)
     worker->span.careful = atomic_load_explicit(&plan->careful, memory_order_relaxed);
     for (int array = 0; array <= sweep->array_count; array++) {
         if (!plan->direct[array]) {
-            worker->blocks[array] = carve(&memory, (size_t)(sweep->block * sweep->arrays[array].size) + GAP);
+            worker->blocks[array] =
+                carve(&memory, (size_t)(sweep->block * sweep->arrays[array].size) + GAP);
         }
     }
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
@@ -313,7 +321,8 @@ run_with(struct plan *plan, char *memory, npy_intp first, npy_intp last)
     if (worker.span.careful) {
         atomic_store_explicit(&plan->careful, true, memory_order_relaxed);
         for (int step = 0; step < plan->sweep->step_count; step++) {
-            atomic_fetch_or_explicit(&plan->flags[step], worker.span.flags[step], memory_order_relaxed);
+            atomic_fetch_or_explicit(&plan->flags[step], worker.span.flags[step],
+                                     memory_order_relaxed);
         }
     }
 }
@@ -361,9 +370,10 @@ find_direct(struct plan *plan)
     plan->all_direct = true;
     for (int array = 0; array <= sweep->array_count; array++) {
         const struct sweep_operand *operand = &sweep->arrays[array];
-        plan->direct[array] = operand->aligned && operand->swap == 0 &&
-                              (plan->pieces > 0 ? operand->strides[0] == operand->size || plan->row == 1
-                                                : rows_follow(sweep, operand));
+        plan->direct[array] =
+            operand->aligned && operand->swap == 0 &&
+            (plan->pieces > 0 ? operand->strides[0] == operand->size || plan->row == 1
+                              : rows_follow(sweep, operand));
         plan->all_direct &= plan->direct[array];
     }
 }

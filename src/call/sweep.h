@@ -12,28 +12,29 @@
 
 struct sweep_operand {
     char *data;
-    const npy_intp *strides; /* in bytes, by axis of the sweep: the innermost first; 0 where it is broadcast */
-    int size;                /* of an element */
-    int swap;                /* bytes of a number to be reversed; 0: in native order */
+    const npy_intp
+        *strides; /* in bytes, by axis of the sweep: the innermost first; 0 where it is broadcast */
+    int size;     /* of an element */
+    int swap;     /* bytes of a number to be reversed; 0: in native order */
     bool aligned;
 };
 
 struct sweep {
     call_code *code;
     const struct span_loop *loops;
-    int block;            /* elements the code works on at once */
-    size_t scratch;       /* bytes it needs */
+    int block;      /* elements the code works on at once */
+    size_t scratch; /* bytes it needs */
     int step_count;
-    unsigned cost;        /* of an element, in tenths of a nanosecond, roughly */
-    bool python;          /* the loops need the GIL, or may set an exception */
-    bool careful;         /* the result lies upon an operand */
+    unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
+    bool python;   /* the loops need the GIL, or may set an exception */
+    bool careful;  /* the result lies upon an operand */
     int array_count;
-    int slot_count;       /* arrays and scalars */
+    int slot_count;               /* arrays and scalars */
     struct sweep_operand *arrays; /* array_count, then the result */
-    char *const *scalars; /* the others' values */
-    int dimensions;       /* at least 1 */
-    npy_intp *extents;    /* the innermost first */
-    unsigned char *flags; /* by step: NPY_FPE_ bits are added */
+    char *const *scalars;         /* the others' values */
+    int dimensions;               /* at least 1 */
+    npy_intp *extents;            /* the innermost first */
+    unsigned char *flags;         /* by step: NPY_FPE_ bits are added */
 };
 
 /* Runs it. Called with the GIL, which is released where the work is long. The flags of this thread are as before a

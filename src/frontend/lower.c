@@ -59,7 +59,8 @@ static bool
 is_primitive(const struct lowering *lowering, int step, const char *ufunc)
 {
     const struct step *found = &lowering->graph->steps[step];
-    return found->kind == STEP_UFUNC && strcmp(found->name, ufunc) == 0 && lowering->lines[step].primitive[0] != '\0';
+    return found->kind == STEP_UFUNC && strcmp(found->name, ufunc) == 0 &&
+           lowering->lines[step].primitive[0] != '\0';
 }
 
 /* The step of a product that nobody else reads; -1: the value is none. */
@@ -67,8 +68,8 @@ static int
 lone_product(const struct lowering *lowering, int value)
 {
     int step = lowering->producers[value];
-    return step >= 0 && lowering->graph->values[value].uses == 1 && is_primitive(lowering, step, "multiply") &&
-                   lowering->lines[step].product < 0
+    return step >= 0 && lowering->graph->values[value].uses == 1 &&
+                   is_primitive(lowering, step, "multiply") && lowering->lines[step].product < 0
                ? step
                : -1;
 }
@@ -84,8 +85,9 @@ try_pair(struct lowering *lowering, int step, int side, const char *operation)
         return false;
     }
     const int *factors = graph->steps[product].inputs;
-    snprintf(line->fused, sizeof(line->fused), "tw_%s_%s_%c%c%c", operation, graph_type_name(graph->steps[step].type),
-             form(graph, factors[0]), form(graph, factors[1]), form(graph, inputs[1 - side]));
+    snprintf(line->fused, sizeof(line->fused), "tw_%s_%s_%c%c%c", operation,
+             graph_type_name(graph->steps[step].type), form(graph, factors[0]),
+             form(graph, factors[1]), form(graph, inputs[1 - side]));
     if (blocks_find(line->fused) == NULL) {
         return false;
     }
@@ -105,7 +107,8 @@ find_pair(struct lowering *lowering, int step)
             try_pair(lowering, step, !last, "multiply_add");
         }
     }
-    else if (is_primitive(lowering, step, "subtract") && !try_pair(lowering, step, 1, "subtract_multiply")) {
+    else if (is_primitive(lowering, step, "subtract") &&
+             !try_pair(lowering, step, 1, "subtract_multiply")) {
         try_pair(lowering, step, 0, "multiply_subtract");
     }
 }
@@ -183,7 +186,8 @@ static void
 append_value(struct lowering *lowering, int value)
 {
     const struct graph *graph = lowering->graph;
-    const struct line *line = lowering->producers[value] >= 0 ? &lowering->lines[lowering->producers[value]] : NULL;
+    const struct line *line =
+        lowering->producers[value] >= 0 ? &lowering->lines[lowering->producers[value]] : NULL;
     if (line == NULL) {
         buffer_printf(lowering->text, "%c%d", graph->values[value].kind == VALUE_SCALAR ? 's' : 'a',
                       graph->values[value].slot);
@@ -295,15 +299,16 @@ declare(struct lowering *lowering, const char *name, int operands)
 static void
 append_declarations(struct lowering *lowering)
 {
-    buffer_append_string(lowering->text,
-                         "struct span {\n"
-                         "    char **data, *scratch;\n"
-                         "    long count, careful;\n"
-                         "};\n"
-                         "void tw_span_loop(struct span *, long, long, void *, const void *, const void *, "
-                         "const void *, const void *);\n"
-                         "void tw_span_check(struct span *, long);\n"
-                         "int tw_span_again(struct span *);\n");
+    buffer_append_string(
+        lowering->text,
+        "struct span {\n"
+        "    char **data, *scratch;\n"
+        "    long count, careful;\n"
+        "};\n"
+        "void tw_span_loop(struct span *, long, long, void *, const void *, const void *, "
+        "const void *, const void *);\n"
+        "void tw_span_check(struct span *, long);\n"
+        "int tw_span_again(struct span *);\n");
     for (int i = 0; i < lowering->graph->step_count; i++) {
         const struct line *line = &lowering->lines[i];
         if (line->primitive[0] != '\0') {
@@ -323,7 +328,8 @@ append_pointers(struct lowering *lowering)
                                          "{\n"
                                          "    char **d = s->data, *t = s->scratch;\n");
     for (int slot = 0; slot < graph->slot_count; slot++) {
-        buffer_printf(lowering->text, "    char *%c%d = d[%d];\n", slot < graph->array_count ? 'a' : 's', slot, slot);
+        buffer_printf(lowering->text, "    char *%c%d = d[%d];\n",
+                      slot < graph->array_count ? 'a' : 's', slot, slot);
     }
     buffer_printf(lowering->text, "    char *out = d[%d];\n", graph->slot_count);
 }
@@ -350,9 +356,11 @@ append_loop_over_blocks(struct lowering *lowering)
     }
     buffer_append_string(text, "        if (tw_span_again(s)) goto again;\n");
     for (int slot = 0; slot < graph->array_count; slot++) {
-        buffer_printf(text, "        a%d += %d;\n", slot, block * graph_type_size(graph->values[graph->slots[slot]].type));
+        buffer_printf(text, "        a%d += %d;\n", slot,
+                      block * graph_type_size(graph->values[graph->slots[slot]].type));
     }
-    buffer_printf(text, "        out += %d;\n    }\n}\n", block * graph_type_size(graph->values[graph->result].type));
+    buffer_printf(text, "        out += %d;\n    }\n}\n",
+                  block * graph_type_size(graph->values[graph->result].type));
 }
 
 /* ---- The whole ---- */
@@ -409,7 +417,8 @@ lower_unit(struct graph *graph, struct unit *unit, size_t *scratch)
                                 .left = arena_take(&arena, values * sizeof(int)),
                                 .taken = arena_take(&arena, values + 1),
                                 .text = &unit->text};
-    bool ready = lowering.lines != NULL && lowering.producers != NULL && lowering.left != NULL && lowering.taken != NULL;
+    bool ready = lowering.lines != NULL && lowering.producers != NULL && lowering.left != NULL &&
+                 lowering.taken != NULL;
     if (ready) {
         find_lines(&lowering);
         find_pitch(&lowering);
