@@ -11,6 +11,7 @@
 #include "call/frame.h"
 #include "call/inline.h"
 #include "call/interpret.h"
+#include "frontend/formula.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -392,6 +393,7 @@ free_module(void *pointer)
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
     interpret_clear(state);
+    formula_classes_free(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

@@ -62,6 +62,8 @@ struct state {
     void **numpy_api; /* NumPy's tables of functions, for units that include its headers */
     void **numpy_ufunc_api;
     int numpy_runtime_version; /* NPY_FEATURE_VERSION of the running NumPy */
+    struct formula_classes
+        *formula_classes; /* made when the first formula is read (frontend/formula.c) */
     size_t compiles;
     size_t memory_hits;
     size_t load_errors; /* objects from disk the loader refused */
