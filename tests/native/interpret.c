@@ -146,8 +146,8 @@ compute(struct run *run, int last)
         if (!run->needed[i] || i == last) {
             continue;
         }
-        run->values[i] = interpret_node(&state, run->formula, i, run->values, run->names,
-                                        run->function);
+        run->values[i] =
+            interpret_node(&state, run->formula, i, run->values, run->names, run->function);
         if (run->values[i] == NULL) {
             return -1;
         }
@@ -164,9 +164,9 @@ option(PyObject *options, const char *name)
 PyObject *
 interpret_test_evaluate(PyObject *text, PyObject *names, PyObject *options)
 {
-    const struct result_options wanted = {
-        option(options, "out"), option(options, "dtype"), option(options, "casting"),
-        option(options, "order"), option(options, "where")};
+    const struct result_options wanted = {option(options, "out"), option(options, "dtype"),
+                                          option(options, "casting"), option(options, "order"),
+                                          option(options, "where")};
     struct run run;
     PyObject *result = NULL;
     if (run_start(&run, text, false, names) == 0) {
@@ -189,7 +189,7 @@ run_statement(struct run *run, const struct formula_statement *statement)
     mark(run, statement);
     int status = compute(run, -1);
     if (status == 0) {
-        status = interpret_statement(&state, run->formula, statement, run->values, run->function);
+        status = interpret_statement(&state, run->formula, statement, run->values);
     }
     clear_values(run);
     return status;
@@ -213,8 +213,7 @@ interpret_test_blitz(PyObject *text, PyObject *names)
 PyObject *
 interpret_test_store(PyObject *target, PyObject *index, int operation, PyObject *value)
 {
-    int status = index == Py_None
-                     ? interpret_store(&state, target, operation, value)
-                     : interpret_store_item(&state, target, index, operation, value);
+    int status = index == Py_None ? interpret_store(&state, target, operation, value)
+                                  : interpret_store_item(&state, target, index, operation, value);
     return status < 0 ? NULL : Py_NewRef(Py_None);
 }
