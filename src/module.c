@@ -15,6 +15,8 @@
 #include "../runtime/threads.h"
 #include "frontend/formula.h"
 #include "call/interpret.h"
+#include "call/interpret.h"
+#include "frontend/formula.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -480,6 +482,8 @@ free_module(void *pointer)
     formula_classes_free(state);
     interpret_clear(state);
     Py_CLEAR(state->ufuncs);
+    interpret_clear(state);
+    formula_classes_free(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }
