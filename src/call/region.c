@@ -607,6 +607,7 @@ sweep_variant(struct variant *variant, const struct geometry *geometry,
                             : malloc((size_t)(array_count + 1) * NPY_MAXDIMS * sizeof(*strides));
     npy_intp extents[NPY_MAXDIMS], result_strides[NPY_MAXDIMS];
     struct sweep_operand operands[array_count + 1];
+    bool direct[array_count + 1];
     unsigned char flags[graph->step_count];
     memset(flags, 0, sizeof(flags));
     if (strides == NULL) {
@@ -627,7 +628,8 @@ sweep_variant(struct variant *variant, const struct geometry *geometry,
                           .arrays = operands,
                           .scalars = scalars,
                           .extents = extents,
-                          .flags = flags};
+                          .flags = flags,
+                          .direct = direct};
     *(void **)&sweep.code =
         atomic_load_explicit(&variant->kernel->entry_point, memory_order_acquire);
     sweep.dimensions =
@@ -635,7 +637,8 @@ sweep_variant(struct variant *variant, const struct geometry *geometry,
     for (int i = 0; i <= array_count; i++) {
         fill_array(&operands[i], i < array_count ? arrays[i] : result, strides + i * NPY_MAXDIMS);
     }
-    int done = sweep_run(&sweep);
+    sweep_start(&sweep);
+    int done = sweep_run(&sweep, 1);
     if (strides != small) {
         free(strides);
     }
