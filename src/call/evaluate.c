@@ -235,7 +235,6 @@ run_expression(struct expression *expression, PyObject *const *names,
 
 /* ---- Calls of an expression ---- */
 
-
 /* The index of a keyword among the names, or -1. */
 static Py_ssize_t
 find_name(const struct expression *expression, PyObject *keyword)

@@ -16,6 +16,7 @@ struct kernel;
 
 struct variant {
     struct variant *next;
+    int result_type;       /* to which the root is cast; -1: as it is */
     struct operand *types; /* of the region's leaves and then its nodes */
     PyObject **
         ufuncs; /* by node of the formula, borrowed from the graph: of FORMULA_NAMED calls; NULL: none */
@@ -63,9 +64,11 @@ enum region_result {
 enum region_result region_run(struct evaluation *evaluation, struct region *region,
                               PyArrayObject *out, int *refused);
 
-/* The variant for the leaves' values as they are, compiled if need be; NULL with an exception, or, where blocks are
- * not used, without. */
-struct variant *region_variant(struct evaluation *evaluation, struct region *region, int *refused);
+/* The variant for the leaves' values as they are, with the root cast to a type (-1: not at all), compiled if need be.
+ * NULL with an exception; or, where blocks are not used or the root is a scalar, without. */
+struct variant *region_variant(struct evaluation *evaluation, struct region *region,
+                               int result_type);
+void variant_free(struct variant *variant);
 
 /* Appends what was made of a region: its steps with their types and what does them, and the C text. Returns 0, or -1
  * when memory is out. */

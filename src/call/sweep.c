@@ -116,8 +116,8 @@ gather(struct sweep_worker *worker, int array, npy_intp at, npy_intp start, npy_
 {
     const struct sweep_operand *operand = &worker->sweep->arrays[array];
     char *to = worker->blocks[array] + at * operand->size;
-    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0], operand->strides[0],
-                 operand->size, count);
+    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0],
+                 operand->strides[0], operand->size, count);
     if (operand->swap > 0) {
         swap_bytes(to, operand->swap, count * operand->size);
     }
@@ -132,8 +132,8 @@ scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count
     if (result->swap > 0) {
         swap_bytes(from, result->swap, count * result->size);
     }
-    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from, result->size,
-                 result->size, count);
+    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from,
+                 result->size, result->size, count);
 }
 
 /* ---- Ranges ---- */
@@ -161,8 +161,9 @@ run_piece(struct sweep_worker *worker, npy_intp start, npy_intp count)
         npy_intp length = count - done < step ? count - done : step;
         for (int array = 0; array <= sweep->array_count; array++) {
             worker->span.data[slot_of(sweep, array)] =
-                sweep->direct[array] ? worker->positions[array] + (start + done) * sweep->arrays[array].size
-                                     : worker->blocks[array];
+                sweep->direct[array]
+                    ? worker->positions[array] + (start + done) * sweep->arrays[array].size
+                    : worker->blocks[array];
             if (!sweep->direct[array] && array < sweep->array_count) {
                 gather(worker, array, 0, start + done, length);
             }
@@ -193,7 +194,8 @@ run_long_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
 /* Visits the pieces of rows that a block is made of. */
 static void
 visit_rows(struct sweep_worker *worker, npy_intp start, npy_intp count,
-           void (*visit)(struct sweep_worker *worker, npy_intp at, npy_intp offset, npy_intp length))
+           void (*visit)(struct sweep_worker *worker, npy_intp at, npy_intp offset,
+                         npy_intp length))
 {
     npy_intp row = worker->sweep->extents[0], offset = start % row;
     find_row(worker, start / row);
@@ -225,8 +227,9 @@ run_short_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
         npy_intp length = count - done < sweep->block ? count - done : sweep->block;
         for (int array = 0; array <= sweep->array_count; array++) {
             worker->span.data[slot_of(sweep, array)] =
-                sweep->direct[array] ? worker->bases[array] + (start + done) * sweep->arrays[array].size
-                                     : worker->blocks[array];
+                sweep->direct[array]
+                    ? worker->bases[array] + (start + done) * sweep->arrays[array].size
+                    : worker->blocks[array];
         }
         visit_rows(worker, start + done, length, gather_operands);
         enter(worker, length);
@@ -241,7 +244,8 @@ sweep_range(struct sweep_worker *worker, npy_intp start, npy_intp count, char *t
 {
     const struct sweep *sweep = worker->sweep;
     int result = sweep->array_count;
-    worker->bases[result] = to == NULL ? sweep->arrays[result].data : to - start * sweep->arrays[result].size;
+    worker->bases[result] =
+        to == NULL ? sweep->arrays[result].data : to - start * sweep->arrays[result].size;
     if (sweep->short_rows) {
         run_short_rows(worker, start, count);
     }
@@ -262,8 +266,10 @@ static size_t
 pointers_size(const struct sweep *sweep)
 {
     size_t arrays = (size_t)sweep->array_count + 1;
-    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) + rounded(3 * arrays * sizeof(char *)) +
-           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) + rounded((size_t)sweep->step_count);
+    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) +
+           rounded(3 * arrays * sizeof(char *)) +
+           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) +
+           rounded((size_t)sweep->step_count);
 }
 
 static size_t
@@ -298,7 +304,8 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     worker->span.careful = __atomic_load_n(&sweep->careful, __ATOMIC_RELAXED);
     for (int array = 0; array <= sweep->array_count; array++) {
         worker->bases[array] = sweep->arrays[array].data;
-        worker->blocks[array] = sweep->direct[array] ? NULL : carve(&memory, block_size(sweep, array));
+        worker->blocks[array] =
+            sweep->direct[array] ? NULL : carve(&memory, block_size(sweep, array));
     }
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];

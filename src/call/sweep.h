@@ -27,7 +27,8 @@ struct sweep {
     int step_count;
     unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
     bool python;   /* the loops need the GIL, or may set an exception */
-    bool careful;  /* from the start, since the result lies upon an operand; or since flags were raised */
+    bool
+        careful; /* from the start, since the result lies upon an operand; or since flags were raised */
     int array_count;
     int slot_count;               /* arrays and scalars */
     struct sweep_operand *arrays; /* array_count, then the result */

@@ -314,7 +314,8 @@ get_cast(struct graph *graph, struct step *step)
 {
     PyArray_Descr *from = PyArray_DescrFromType(graph->values[step->inputs[0]].type);
     int type = graph->values[step->output].type;
-    PyArray_VectorUnaryFunc *cast = type < NPY_NTYPES_ABI_COMPATIBLE ? PyDataType_GetArrFuncs(from)->cast[type] : NULL;
+    PyArray_VectorUnaryFunc *cast =
+        type < NPY_NTYPES_ABI_COMPATIBLE ? PyDataType_GetArrFuncs(from)->cast[type] : NULL;
     Py_DECREF(from);
     if (cast == NULL) {
         return REFUSED;
@@ -550,9 +551,8 @@ build_power(struct builder *builder, const struct formula_node *node)
                           ? ufunc_get(state, UFUNC_RECIPROCAL)
                       : inexact && exponent == OPERAND_FLOAT_HALF ? ufunc_get(state, UFUNC_SQRT)
                                                                   : NULL;
-    return ufunc != NULL
-               ? build_ufunc(builder, ufunc, node->children, 1)
-               : build_ufunc(builder, ufunc_get(state, FORMULA_POWER), node->children, 2);
+    return ufunc != NULL ? build_ufunc(builder, ufunc, node->children, 1)
+                         : build_ufunc(builder, ufunc_get(state, FORMULA_POWER), node->children, 2);
 }
 
 static bool
@@ -680,8 +680,8 @@ allocate(struct builder *builder, int node_count, int count)
 
 int
 graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
-            const struct operand *operands, PyObject *const *ufuncs, struct graph *graph,
-            int *refused)
+            const struct operand *operands, PyObject *const *ufuncs, int result_type,
+            struct graph *graph, int *refused)
 {
     struct builder builder = {state, formula, operands, ufuncs, graph, NULL};
     *graph = (struct graph){.result = -1};
@@ -698,6 +698,9 @@ graph_build(struct state *state, const struct formula *formula, const int *nodes
             }
             graph->result = value;
         }
+    }
+    if (result == 0 && result_type >= 0) {
+        graph->result = cast_value(&builder, graph->result, result_type);
     }
     if (result == 0) {
         number_slots(graph);
