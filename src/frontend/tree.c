@@ -10,11 +10,12 @@
 
 #define FILE_NAME "<tinyweave>"
 
-/* Making the tree's objects is recursive in Python, a level for each term of a + b + c. A long text is read on a
- * stack of its own, which holds that many levels; only pages that are touched take memory. */
+/* The parser recurses for brackets, and the making of the tree's objects for each term of a + b + c. What may be deep
+ * is read on a stack of its own, which holds that many levels; only pages that are touched take memory. */
 #define STACK_SIZE ((size_t)64 << 20)
 #define STACK_LEVELS 60000
-#define SHORT_TEXT 4000 /* bytes that any stack can do */
+#define SHORT_TEXT 1000 /* bytes, and opening brackets, that any stack can do */
+#define FEW_BRACKETS 32
 
 #define LINE_LIMIT 1000 /* characters of a line that a SyntaxError keeps */
 #define SHOWN_WIDTH 120 /* characters of a long line that any other message shows */
@@ -327,7 +328,7 @@ run_parser(struct parse *parse)
 #define SCALE 3 /* levels of the tree for one of Python's */
 #define REMAINING recursion_remaining
 #elif PY_VERSION_HEX < 0x030E0000
-#define SCALE 1
+#define SCALE (PY_VERSION_HEX < 0x030D0000 ? 2 : 1)
 #define REMAINING c_recursion_remaining
 #endif /* later versions look at the stack itself */
 
@@ -392,13 +393,26 @@ is_too_deep(void)
            PyErr_ExceptionMatches(PyExc_MemoryError);
 }
 
+static bool
+is_short(const struct buffer *source)
+{
+    int brackets = 0;
+    for (size_t i = 0; i < source->size && source->size <= SHORT_TEXT; i++) {
+        char byte = source->data[i];
+        brackets += byte == '(' || byte == '[' || byte == '{';
+    }
+    return source->size <= SHORT_TEXT && brackets <= FEW_BRACKETS;
+}
+
+/* A second time on a stack of our own where the caller's is too deep, or, on some Pythons, where another thread
+ * parsed meanwhile, which confuses their count of levels: a SystemError. */
 static PyObject *
 parse_source(const struct buffer *source, bool statements)
 {
     struct parse parse = {.source = source->data, .statements = statements};
-    if (source->size <= SHORT_TEXT) {
+    if (is_short(source)) {
         run_parser(&parse);
-        if (parse.root != NULL || !is_too_deep()) {
+        if (parse.root != NULL || (!is_too_deep() && !PyErr_ExceptionMatches(PyExc_SystemError))) {
             return parse.root;
         }
         PyErr_Clear();
