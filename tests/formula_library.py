@@ -21,11 +21,13 @@ for name, arguments in (
     function.restype = ctypes.py_object
     function.argtypes = arguments
 
-KINDS = "constant name operator condition attribute subscript slice tuple call".split()
-FUNCTIONS = "ufunc where clip reduction cast named".split()
-BINARY = "Add Sub Mult Div FloorDiv Mod Pow LShift RShift BitAnd BitOr BitXor".split()
-OPERATORS = [*BINARY, *"Lt LtE Eq NotEq Gt GtE USub UAdd Invert".split()]
-REDUCTIONS = "sum prod min max mean any all argmin argmax".split()
+KINDS = ("constant", "name", "operator", "condition", "attribute", "subscript", "slice", "tuple", "call")
+FUNCTIONS = ("ufunc", "where", "clip", "reduction", "cast", "named")
+NAMES = """
+Add Sub Mult Div FloorDiv Mod Pow LShift RShift BitAnd BitOr BitXor Lt LtE Eq NotEq Gt GtE USub UAdd Invert
+"""
+OPERATORS = NAMES.split()
+REDUCTIONS = ("sum", "prod", "min", "max", "mean", "any", "all", "argmin", "argmax")
 ALIASES = {"amin": "min", "amax": "max", "int": "int_", "float": "float64", "complex": "complex128"}
 
 

@@ -1,5 +1,6 @@
-"""Array expressions and assignments as nodes (src/frontend/formula.c), with Python's ast module as the oracle."""
+"""Array expressions and assignments as nodes (src/frontend/formula.c), with Python's ast as the oracle."""
 
+import contextlib
 import random
 import sys
 import threading
@@ -106,6 +107,10 @@ def test_expressions(text):
     check(text)
 
 
+SIGNS = "+ - * / // % ** << >> & | ^"
+BINARY_SIGNS = SIGNS.split()
+
+
 class Generator:
     """Random expressions."""
 
@@ -138,7 +143,7 @@ class Generator:
         return self.pick(f"({text})", f"( {text}\n)", text if text.isalnum() else f"({text})")
 
     def binary(self, depth):
-        sign = self.pick(*"+ - * / // % ** << >> & | ^".split())
+        sign = self.pick(*BINARY_SIGNS)
         return f"{self.some(depth)} {sign}{self.pick(' ', '')}{self.some(depth)}"
 
     def unary(self, depth):
@@ -321,7 +326,7 @@ REFUSED = [
     ("\ufeffa", None, "U+FEFF"),
     ("a\u00a0+ b", None, "U+00A0"),
     ("", "", "no expression"),
-    (" \n # a\n", "", "no expression"),
+    (" \n # a\n", None, "no expression"),
     ("  \n  a +\n    b", None, "invalid syntax"),
     ("await a", None, ""),
     ("yield a", None, ""),
@@ -384,7 +389,7 @@ REFUSED_STATEMENTS = [
     ("pass", "pass", "'pass'"),
     ("a = b; pass", "pass", "'pass'"),
     ("", "", "no assignment"),
-    ("  \n# a = b", "", "no assignment"),
+    ("  \n# a = b", None, "no assignment"),
     ("a = b; a + b", "a + b", "an expression alone"),
     ("a @= b", "a @= b", "matmul"),
     ("a: int = 3", "a: int = 3", "annotation"),
@@ -616,7 +621,6 @@ def test_threads():
         ("-" * 100000 + "a", "too long, or nests too deep"),
         ("a if b else " * 600 + "c", "nests deeper than 500 levels"),
         ("a" + ".T" * 600, "nests deeper than 500 levels"),
-        ("a[" * 150 + "sin(" * 45 + "0" + ")" * 45 + "]" * 150, ""),
         (" " * 1000001, "the limit is 1000000"),
         ("a + " + " " * 999996 + "b", "the limit is 1000000"),
         ("<".join(f"a{i}" for i in range(40000)), "more than 100000 different parts"),
@@ -661,10 +665,8 @@ def test_references_are_given_back():
     def run():
         for text in texts:
             for statements in (False, True):
-                try:
+                with contextlib.suppress(SyntaxError, TypeError, OverflowError):
                     read(text, statements)
-                except (SyntaxError, TypeError, OverflowError):
-                    pass
 
     run()
     objects = [None, Ellipsis, np.sin, np.sum, np.float64, np.clip, array, "real", "axis"]
@@ -677,11 +679,12 @@ def test_references_are_given_back():
 
 # ---- Broken texts ----
 
-TOKENS = """
-a b é sin sum where clip float64 dtype axis 1 2.5 0x1f 1j 'text' "x" b'y' f'{a}' None ... True + - * / // % ** @ ~ << >>
-& | ^ < > <= >= == != = += := ( ) [ ] { } , : ; . -> if else and or not in is lambda for await yield * ** \\ # \n \t \r \f
-import del pass return class def print 99999999999999999999999 1e999 08 1_ 0b2 $ ? ! ` \u00a0 \u2028 \ufeff \0 \ud800 𝔘
-""".split(" ")
+WORDS = """
+a b é sin sum where clip float64 dtype axis 1 2.5 0x1f 1j 'text' "x" b'y' f'{a}' None ... True + - * / // % **
+@ ~ << >> & | ^ < > <= >= == != = += := ( ) [ ] { } , : ; . -> if else and or not in is lambda for await yield
+import del pass return class def print 99999999999999999999999 1e999 08 1_ 0b2 $ ? ! ` # \\ 𝔘
+"""
+TOKENS = [*WORDS.split(), *"\n\t\r\f\0\u00a0\u2028\ufeff\ud800"]
 
 
 def broken(generator):
