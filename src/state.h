@@ -54,7 +54,7 @@ struct state {
     PyObject *empty_tuple;
     PyObject *operator_ufuncs; /* a tuple of NumPy's, by enum formula_operator (call/interpret.c) */
     PyObject *copyto;          /* numpy.copyto */
-    PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *sites;           /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */

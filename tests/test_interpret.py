@@ -1292,4 +1292,6 @@ def test_random_expressions(text, first, second, third):
     if got[0][:2] == ("error", OverflowError) and "64 bits" in got[0][2]:
         return
     assert got[0] == wanted[0]
-    assert set(got[1]) == set(wanted[1])  # equal parts are computed once
+    # equal parts are computed once; eval() warns of constants before it computes anything
+    told, wanted_told = ({each for each in one[1] if "inversion '~'" not in each[1]} for one in (got, wanted))
+    assert told == wanted_told
