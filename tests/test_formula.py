@@ -1,6 +1,7 @@
 """Array expressions and assignments as nodes (src/frontend/formula.c), with Python's ast as the oracle."""
 
 import contextlib
+import gc
 import random
 import sys
 import threading
@@ -638,6 +639,11 @@ def test_the_longest_texts():
     assert (len(statements), len(nodes)) == (30000, 60000)
 
 
+def test_many_statements_behind_a_long_one():
+    text = "a = " + "<".join(f"a{i}" for i in range(20000)) + "\na = b" * 15000
+    assert len(read(text, True)[1]) == 15001
+
+
 def test_reading_is_linear():
     def measure(count):
         text = "é < " + " < ".join(f"é{i}" for i in range(count))
@@ -655,12 +661,11 @@ def test_short_texts_are_quick():
             start = time.perf_counter()
             repeat(text, 1000)
             best[text] = min(best.get(text, 1), (time.perf_counter() - start) / 1000)
-    assert best["a + b"] < 50e-6
+    assert best["a + b"] < 200e-6  # a few microseconds; 20 or more with a thread
 
 
 def test_references_are_given_back():
     texts = [case[0] for case in REFUSED + WRONG + LARGE] + expressions()
-    array = np.arange(3)
 
     def run():
         for text in texts:
@@ -669,12 +674,19 @@ def test_references_are_given_back():
                     read(text, statements)
 
     run()
-    objects = [None, Ellipsis, np.sin, np.sum, np.float64, np.clip, array, "real", "axis"]
-    before = [sys.getrefcount(thing) for thing in objects]
-    for _ in range(10):
+    objects = [None, Ellipsis, np.sin, np.sum, np.float64, np.clip, "real", "axis"]
+
+    def measure():
+        gc.collect()
+        return [*map(sys.getrefcount, objects), sys.getallocatedblocks() / 10]
+
+    run()
+    before = measure()
+    for _ in range(100):
         run()
-    for count, thing in zip(before, objects, strict=True):
-        assert abs(sys.getrefcount(thing) - count) < 10 or sys.getrefcount(thing) > 1 << 28
+    # what one of the texts kept would be 100 or more; other code's None come and go
+    for count, later in zip(before, measure(), strict=True):
+        assert abs(later - count) < 90
 
 
 # ---- Broken texts ----
