@@ -10,6 +10,7 @@
 #include "call/arguments.h"
 #include "call/compile.h"
 #include "call/evaluate.h"
+#include "call/expression.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "../runtime/threads.h"
@@ -414,7 +415,7 @@ exec_module(PyObject *module)
     state->sites = PyDict_New();
     state->empty_tuple = PyTuple_New(0);
     if (state->sites == NULL || state->empty_tuple == NULL || add_cache(module, state) < 0 ||
-        compile_init(module) < 0 || evaluate_init(module) < 0) {
+        compile_init(module) < 0 || expression_init(module) < 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", TINYWEAVE_VERSION);

@@ -15,9 +15,6 @@ PyObject *blitz_call(PyObject *module, PyObject *const *arguments, Py_ssize_t co
                      PyObject *keywords);
 extern const char evaluate_doc[], expression_doc[], explain_doc[], blitz_doc[];
 
-/* Adds the type Expression to the module; 0, or -1 with an exception. */
-int evaluate_init(PyObject *module);
-
 /* Forgets every expression and its kernels. */
 void evaluate_clear(PyObject *module);
 

@@ -4,6 +4,13 @@
 
 #include "region.h"
 
+/* What a statement stores. */
+static int
+statement_root(const struct formula_statement *statement)
+{
+    return statement->combined >= 0 ? statement->combined : statement->value;
+}
+
 static void
 count_readers(const struct partition *partition)
 {
@@ -15,7 +22,7 @@ count_readers(const struct partition *partition)
         }
     }
     for (int i = 0; i < formula->statement_count; i++) {
-        partition->readers[formula->statements[i].value]++;
+        partition->readers[statement_root(&formula->statements[i])]++;
     }
 }
 
@@ -50,8 +57,8 @@ find_roots(const struct partition *partition, int *roots)
         }
     }
     for (int i = 0; i < formula->statement_count; i++) {
-        int value = formula->statements[i].value;
-        roots[value] = is_elementwise(partition, value) ? value : roots[value];
+        int root = statement_root(&formula->statements[i]);
+        roots[root] = is_elementwise(partition, root) ? root : roots[root];
     }
 }
 

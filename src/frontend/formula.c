@@ -479,8 +479,12 @@ begin_statement(struct reader *reader)
         reader->statement_capacity = capacity;
     }
     struct formula_statement *statement = &formula->statements[formula->statement_count++];
-    *statement = (struct formula_statement){
-        .target = -1, .operation = -1, .value = -1, .line = 1, .first_node = formula->node_count};
+    *statement = (struct formula_statement){.target = -1,
+                                            .operation = -1,
+                                            .value = -1,
+                                            .combined = -1,
+                                            .line = 1,
+                                            .first_node = formula->node_count};
     node_end_sharing(reader);
     return statement;
 }
@@ -547,7 +551,12 @@ read_in_place(struct reader *reader, PyObject *tree, struct formula_statement *s
     }
     statement->target = read_target(reader, target);
     statement->value = statement->target < 0 ? -1 : read_expression(reader, value);
-    return statement->value < 0 ? -1 : 0;
+    if (statement->value < 0) {
+        return -1;
+    }
+    statement->combined = node_add_operator(reader, statement->operation, statement->target,
+                                            statement->value, (struct place){tree, tree});
+    return statement->combined < 0 ? -1 : 0;
 }
 
 static int

@@ -90,6 +90,7 @@ struct formula_statement {
     int target;    /* a NAME, or a SUBSCRIPT (maybe of a SUBSCRIPT ...) of a NAME; -1: none */
     int operation; /* enum formula_operator of an in-place operator; -1: plain */
     int value;
+    int combined; /* of an in-place operator: target operator value, as a node; -1 */
     int line;
     int first_node;
 };
