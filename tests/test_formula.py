@@ -596,21 +596,57 @@ def test_long_texts_on_a_small_stack():
     assert results == [read(text) for text in LONG.values()]
 
 
-def test_threads():
-    texts = list(LONG.values()) + expressions()[:20]
-    expected = [repr(read(text)) for text in texts]
-    results = []
+def in_threads(work, count=4):
+    """Runs work(number) in threads; what they raised."""
+    errors = []
 
-    def work(shift):
-        mine = [(i + shift) % len(texts) for i in range(len(texts))]
-        results.append(all(repr(read(texts[i])) == expected[i] for i in mine))
+    def run(number):
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(shift,)) for shift in range(4)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == [True] * 4
+    return errors
+
+
+def test_threads():
+    texts = list(LONG.values()) + expressions()[:20]
+    expected = [repr(read(text)) for text in texts]
+
+    def work(shift):
+        for i in range(len(texts)):
+            number = (i + 7 * shift) % len(texts)
+            assert repr(read(texts[number])) == expected[number]
+
+    assert in_threads(work) == []
+
+
+def test_garbage_collections_let_other_threads_in():
+    texts = [LONG["terms"], *expressions()[:20]]
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+
+    def collected(*_):
+        sum(range(10))
+
+    def work(_):
+        for text in texts * 30:
+            read(text)
+
+    gc.callbacks.append(collected)
+    gc.set_threshold(50)
+    sys.setswitchinterval(1e-6)
+    try:
+        assert in_threads(work) == []
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.remove(collected)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize(

@@ -222,9 +222,14 @@ struct arguments {
     int seen;           /* enum keyword */
 };
 
+/* What NumPy says of a str that is no dtype does not matter here. */
 static int
 refuse_dtype(const struct reader *reader, PyObject *tree)
 {
+    if (PyErr_Occurred() &&
+        (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))) {
+        return -1;
+    }
     PyErr_Clear();
     return reader_refuse(reader, tree, PyExc_TypeError,
                          "dtype= takes the name of a NumPy type of numbers, as in dtype=float32");

@@ -309,18 +309,39 @@ struct parse {
     PyObject *type, *value, *traceback; /* the exception, where root is NULL */
 };
 
+/* Python 3.11 counts the levels of all threads' trees in one place, and a garbage collection may let another thread
+ * in while a tree is made: then it finds that its count is wrong, a SystemError. Returns whether it was on. */
+static int
+hold_collector(void)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    return PyGC_Disable();
+#else
+    return 0;
+#endif
+}
+
+static void
+release_collector(int collects)
+{
+    if (collects) {
+        PyGC_Enable();
+    }
+}
+
 static void
 run_parser(struct parse *parse)
 {
     PyCompilerFlags flags = {PyCF_ONLY_AST | PyCF_SOURCE_IS_UTF8 | PyCF_IGNORE_COOKIE,
                              PY_MINOR_VERSION};
+    int start = parse->statements ? Py_file_input : Py_eval_input;
     PyObject *name = PyUnicode_FromString(FILE_NAME);
-    parse->root =
-        name == NULL
-            ? NULL
-            : Py_CompileStringObject(parse->source, name,
-                                     parse->statements ? Py_file_input : Py_eval_input, &flags, -1);
-    Py_XDECREF(name);
+    if (name != NULL) {
+        int collects = hold_collector();
+        parse->root = Py_CompileStringObject(parse->source, name, start, &flags, -1);
+        release_collector(collects);
+        Py_DECREF(name);
+    }
 }
 
 /* How deep Python lets the thread go. A thread of our own has its own count. */
@@ -424,15 +445,14 @@ is_short(const struct buffer *source)
     return source->size <= SHORT_TEXT && brackets <= FEW_BRACKETS;
 }
 
-/* A second time on a stack of our own where the caller's is too deep, or, on some Pythons, where another thread
- * parsed meanwhile, which confuses their count of levels: a SystemError. */
+/* A second time on a stack of our own where the caller's is too deep. */
 static PyObject *
 parse_source(const struct buffer *source, bool statements, bool *deep)
 {
     struct parse parse = {.source = source->data, .statements = statements};
     if (is_short(source)) {
         run_parser(&parse);
-        if (parse.root != NULL || (!is_too_deep() && !PyErr_ExceptionMatches(PyExc_SystemError))) {
+        if (parse.root != NULL || !is_too_deep()) {
             return parse.root;
         }
         PyErr_Clear();
