@@ -64,7 +64,7 @@ def _ufuncs(module):
 
 UFUNCS = _ufuncs(np)
 SPECIAL = {
-    name: function
+    f"special_{name}": function
     for name, function in _ufuncs(special).items()
     if function.nin <= 4 and name in ("expit", "logit", "xlogy", "erf", "gammaln", "entr", "log1p", "cbrt")
 }
