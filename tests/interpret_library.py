@@ -7,6 +7,7 @@ import native_library
 library = native_library.load()
 for name, result, arguments in (
     ("interpret_test_import", ctypes.c_int, ()),
+    ("interpret_test_clear", None, ()),
     ("interpret_test_operand", ctypes.py_object, (ctypes.py_object, ctypes.py_object, ctypes.c_int)),
     ("interpret_test_time", ctypes.c_double, (ctypes.py_object, ctypes.py_object, ctypes.c_int)),
     ("interpret_test_evaluate", ctypes.py_object, (ctypes.py_object,) * 3),
@@ -30,6 +31,11 @@ def operand(value, index=False):
 def operand_time(value, times=100_000):
     """In nanoseconds."""
     return library.interpret_test_time(value, "x", times)
+
+
+def clear():
+    """Forgets what the state holds; it is found again."""
+    library.interpret_test_clear()
 
 
 def evaluate(text, names=None, **options):

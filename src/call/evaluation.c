@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "interpret.h"
+#include "reduce.h"
 
 int
 evaluation_start(struct evaluation *evaluation, struct state *state, const struct formula *formula,
@@ -74,6 +75,19 @@ chosen_branch(const struct evaluation *evaluation, const struct formula_node *no
     return truth < 0 ? -1 : truth ? 1 : 2;
 }
 
+/* The region that is the operand of a reduction and of nothing else, and not computed as an array; or NULL. */
+static struct region *
+reduced_region(const struct evaluation *evaluation, int index)
+{
+    const struct formula_node *node = &evaluation->formula->nodes[index];
+    bool reduction =
+        node->kind == FORMULA_CALL && node->operation == FORMULA_REDUCTION && node->child_count > 0;
+    return reduction && evaluation->values[node->children[0]] == NULL &&
+                   evaluation->partition->readers[node->children[0]] == 1
+               ? evaluation->partition->regions[node->children[0]]
+               : NULL;
+}
+
 /* A node that has to be computed before this one: -1: none; -2 with an exception. */
 static int
 next_needed(const struct evaluation *evaluation, int index)
@@ -82,6 +96,12 @@ next_needed(const struct evaluation *evaluation, int index)
     const struct region *region = evaluation->partition->regions[index];
     if (region != NULL) {
         return first_missing(evaluation, region->leaves, region->leaf_count);
+    }
+    region = reduced_region(evaluation, index);
+    if (region != NULL) {
+        int needed = first_missing(evaluation, region->leaves, region->leaf_count);
+        return needed >= 0 ? needed
+                           : first_missing(evaluation, node->children + 1, node->child_count - 1);
     }
     if (node->kind != FORMULA_CONDITION || evaluation->values[node->children[0]] == NULL) {
         return first_missing(evaluation, node->children,
@@ -131,16 +151,28 @@ cut_at(struct evaluation *evaluation, int node)
     return 0;
 }
 
+/* A region as an array or, where `out` fits, in it. */
+static int
+compute_region(struct evaluation *evaluation, struct region *region, PyArrayObject *out)
+{
+    int refused;
+    enum region_result result = region_run(evaluation, region, out, &refused);
+    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+}
+
 static int
 compute(struct evaluation *evaluation, int index, PyArrayObject *out)
 {
     struct region *region = evaluation->partition->regions[index];
+    if (region != NULL) {
+        return compute_region(evaluation, region, out);
+    }
+    region = reduced_region(evaluation, index);
     if (region == NULL) {
         return compute_plain(evaluation, index);
     }
-    int refused;
-    enum region_result result = region_run(evaluation, region, out, &refused);
-    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+    enum region_result result = reduce_run(evaluation, index, region);
+    return result == REGION_REFUSED ? compute_region(evaluation, region, NULL) : (int)result;
 }
 
 int

@@ -4,6 +4,21 @@
 
 #include "region.h"
 
+static void
+count_readers(const struct partition *partition)
+{
+    const struct formula *formula = partition->formula;
+    for (int node = 0; node < formula->node_count; node++) {
+        for (int i = 0; i < formula->nodes[node].child_count; i++) {
+            int child = formula->nodes[node].children[i];
+            partition->readers[child < 0 ? node : child] += child >= 0;
+        }
+    }
+    for (int i = 0; i < formula->statement_count; i++) {
+        partition->readers[formula->statements[i].value]++;
+    }
+}
+
 static bool
 is_elementwise(const struct partition *partition, int node)
 {
@@ -142,12 +157,16 @@ partition_new(struct state *state, const struct formula *formula, const bool *cu
         *partition = (struct partition){.references = 1, .state = state, .formula = formula};
         partition->cut = arena_take(&partition->arena, count);
         partition->regions = arena_take(&partition->arena, count * sizeof(*partition->regions));
-        result = partition->cut == NULL || partition->regions == NULL ? -1 : 0;
+        partition->readers = arena_take(&partition->arena, count * sizeof(int));
+        result = partition->cut == NULL || partition->regions == NULL || partition->readers == NULL
+                     ? -1
+                     : 0;
     }
     if (result == 0) {
         if (cut != NULL) {
             memcpy(partition->cut, cut, count);
         }
+        count_readers(partition);
         find_roots(partition, work);
         result =
             make_regions(partition, work, work + count, work + 2 * count + 1, work + 3 * count + 1);

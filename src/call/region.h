@@ -42,6 +42,7 @@ struct partition {
     const struct formula *formula; /* which outlives it */
     bool *cut;                     /* by node: computed by NumPy */
     struct region **regions;       /* by node: the region whose root it is, or NULL */
+    int *readers;                  /* by node: how many nodes and statements read it */
     struct arena arena;
 };
 

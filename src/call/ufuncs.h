@@ -12,6 +12,8 @@
     UFUNC(SQRT, "sqrt")                                                                            \
     UFUNC(MINIMUM, "minimum")                                                                      \
     UFUNC(MAXIMUM, "maximum")                                                                      \
+    UFUNC(LOGICAL_AND, "logical_and")                                                              \
+    UFUNC(LOGICAL_OR, "logical_or")                                                                \
     UFUNC(RESULT_TYPE, "result_type")                                                              \
     UFUNC(COPYTO, "copyto")
 

@@ -259,53 +259,95 @@ resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int
     return result;
 }
 
-/* The strided loop of a step's ufunc for its values. */
-static int
-get_loop(struct graph *graph, struct step *step)
+static PyObject *
+tuple_of_dtypes(const int *types, int count)
 {
-    PyObject *dtypes = PyTuple_New(step->input_count + 1);
-    PyObject *strides = PyTuple_New(step->input_count + 1);
-    struct span_loop *loop = &graph->loops[graph->loop_count];
-    loop->inputs = step->input_count;
-    for (int i = 0; dtypes != NULL && strides != NULL && i <= step->input_count; i++) {
-        const struct quantity *value =
-            &graph->values[i < step->input_count ? step->inputs[i] : step->output];
-        loop->strides[i] = value->kind == VALUE_SCALAR ? 0 : graph_type_size(value->type);
-        PyTuple_SET_ITEM(dtypes, i, (PyObject *)PyArray_DescrFromType(value->type));
-        PyTuple_SET_ITEM(strides, i, PyLong_FromSsize_t(loop->strides[i]));
+    PyObject *tuple = PyTuple_New(count);
+    for (int i = 0; tuple != NULL && i < count; i++) {
+        PyTuple_SET_ITEM(tuple, i, (PyObject *)PyArray_DescrFromType(types[i]));
     }
+    return tuple;
+}
+
+static PyObject *
+tuple_of_strides(const intptr_t *strides, int count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    for (int i = 0; tuple != NULL && i < count; i++) {
+        PyObject *stride = PyLong_FromSsize_t(strides[i]);
+        if (stride == NULL) {
+            Py_CLEAR(tuple);
+        }
+        else {
+            PyTuple_SET_ITEM(tuple, i, stride);
+        }
+    }
+    return tuple;
+}
+
+/* ufunc._get_strided_loop(call, fixed_strides=strides) */
+static PyObject *
+fill_call(PyObject *ufunc, PyObject *call, PyObject *strides)
+{
+    PyObject *method = PyObject_GetAttrString(ufunc, "_get_strided_loop");
+    PyObject *arguments = PyTuple_Pack(1, call);
+    PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
+    PyObject *done = method == NULL || arguments == NULL || keywords == NULL
+                         ? NULL
+                         : PyObject_Call(method, arguments, keywords);
+    Py_XDECREF(method);
+    Py_XDECREF(arguments);
+    Py_XDECREF(keywords);
+    return done;
+}
+
+int
+graph_loop(PyObject *ufunc, const int *types, int inputs, const intptr_t *strides,
+           struct span_loop *loop, PyObject **call, bool *python)
+{
+    PyObject *dtypes = tuple_of_dtypes(types, inputs + 1);
+    PyObject *fixed = strides == NULL ? Py_NewRef(Py_None) : tuple_of_strides(strides, inputs + 1);
     PyObject *resolved =
-        dtypes == NULL || strides == NULL
+        dtypes == NULL || fixed == NULL
             ? NULL
-            : PyObject_CallMethod(step->ufunc, "_resolve_dtypes_and_context", "(O)", dtypes);
+            : PyObject_CallMethod(ufunc, "_resolve_dtypes_and_context", "(O)", dtypes);
     PyObject *done = NULL;
     if (resolved != NULL) {
-        step->call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
-        PyObject *method = PyObject_GetAttrString(step->ufunc, "_get_strided_loop");
-        PyObject *arguments = PyTuple_Pack(1, step->call);
-        PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
-        done = method == NULL || arguments == NULL || keywords == NULL
-                   ? NULL
-                   : PyObject_Call(method, arguments, keywords);
-        Py_XDECREF(method);
-        Py_XDECREF(arguments);
-        Py_XDECREF(keywords);
+        *call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
+        done = fill_call(ufunc, *call, fixed);
     }
     Py_XDECREF(dtypes);
-    Py_XDECREF(strides);
+    Py_XDECREF(fixed);
     Py_XDECREF(resolved);
     if (done == NULL) {
         PyErr_Clear();
         return REFUSED;
     }
     Py_DECREF(done);
-    const struct call_info *info = PyCapsule_GetPointer(step->call, CALL_INFO);
+    const struct call_info *info = PyCapsule_GetPointer(*call, CALL_INFO);
     loop->ufunc = info->strided_loop;
     loop->context = info->context;
     loop->auxdata = info->auxdata;
-    graph->python |= info->requires_pyapi;
-    step->loop = graph->loop_count++;
+    loop->inputs = inputs;
+    *python |= info->requires_pyapi;
     return 0;
+}
+
+/* The strided loop of a step's ufunc for its values. */
+static int
+get_loop(struct graph *graph, struct step *step)
+{
+    struct span_loop *loop = &graph->loops[graph->loop_count];
+    int types[SPAN_OPERANDS + 1];
+    for (int i = 0; i <= step->input_count; i++) {
+        const struct quantity *value =
+            &graph->values[i < step->input_count ? step->inputs[i] : step->output];
+        types[i] = value->type;
+        loop->strides[i] = value->kind == VALUE_SCALAR ? 0 : graph_type_size(value->type);
+    }
+    step->loop = graph->loop_count++;
+    return graph_loop(step->ufunc, types, step->input_count, loop->strides, loop, &step->call,
+                      &graph->python);
 }
 
 /* NumPy's plain cast of the type, of consecutive elements. Casts to float16 are not among them. */

@@ -88,6 +88,11 @@ int graph_build(struct state *state, const struct formula *formula, const int *n
                 struct graph *graph, int *refused);
 void graph_free(struct graph *graph);
 
+/* NumPy's inner loop of a ufunc for the types of its inputs and its result, on such strides (NULL: on any). `*call`, a
+ * new reference, keeps it alive; `*python` is set where it needs the GIL. Returns 0, or 1 where there is none. */
+int graph_loop(PyObject *ufunc, const int *types, int inputs, const intptr_t *strides,
+               struct span_loop *loop, PyObject **call, bool *python);
+
 /* A type's name in C text and in tw.explain: "f8", "b1", "c16"; NULL for what blocks cannot hold. */
 const char *graph_type_name(int type);
 int graph_type_size(int type);

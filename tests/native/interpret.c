@@ -23,6 +23,12 @@ interpret_test_import(void)
     return state.empty_tuple == NULL ? -1 : argument_import_numpy(&state);
 }
 
+void
+interpret_test_clear(void)
+{
+    interpret_clear(&state);
+}
+
 PyObject *
 interpret_test_operand(PyObject *value, PyObject *name, int index)
 {
