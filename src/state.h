@@ -61,8 +61,6 @@ struct state {
     PyObject *blitzes;     /* the same of blitz */
     PyObject *sites;       /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries;   /* key -> Library: the last ones used, oldest first (call/compile.c) */
-    PyObject *sites;           /* code -> capsule of its struct site (call/inline.c) */
-    PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */
     char *numpy_version;

@@ -68,13 +68,39 @@ SPECIAL = {
     for name, function in _ufuncs(special).items()
     if function.nin <= 4 and name in ("expit", "logit", "xlogy", "erf", "gammaln", "entr", "log1p", "cbrt")
 }
-FREQUENT = ["add", "subtract", "multiply", "divide", "sqrt", "square", "exp", "log", "sin", "minimum", "maximum"]
+FREQUENT = [
+    "add",
+    "subtract",
+    "multiply",
+    "divide",
+    "sqrt",
+    "square",
+    "exp",
+    "log",
+    "sin",
+    "minimum",
+    "maximum",
+]
 
 SIZES = [0, 1, 2, 3, 7, 16, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 2049]
 LARGE = [32767, 32768, 32769, 65537, 131073]
 
 CONSTANTS = ["0", "1", "2", "3", "7", "255", "256", "1000", "2147483648", "18446744073709551615"]
-CONSTANTS += ["0.0", "0.5", "1.0", "2.0", "2.5", "1e-300", "1e300", "70000.0", "3e38", "1e400", "2j", "0.5j", "True"]
+CONSTANTS += [
+    "0.0",
+    "0.5",
+    "1.0",
+    "2.0",
+    "2.5",
+    "1e-300",
+    "1e300",
+    "70000.0",
+    "3e38",
+    "1e400",
+    "2j",
+    "0.5j",
+    "True",
+]
 EXPONENTS = ["0", "1", "2", "3", "-1", "-2", "0.5", "1.0", "2.0", "-1.0", "-0.5", "True", "10"]
 
 
@@ -186,7 +212,9 @@ def _checked(function):
 
     def compute(x, y):
         if type(x) in (int, bool) and type(y) in (int, bool):
-            far = y > 64 and (function is operator.lshift and x != 0 or function is operator.pow and abs(x) > 1)
+            far = y > 64 and (
+                function is operator.lshift and x != 0 or function is operator.pow and abs(x) > 1
+            )
             if far:
                 raise OverflowError
         result = function(x, y)
@@ -267,7 +295,22 @@ def _special_values(dtype):
     if dtype.kind == "f":
         limits = np.finfo(dtype)
         tiny = limits.smallest_subnormal
-        return [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, np.inf, -np.inf, np.nan, limits.max, limits.tiny, tiny, -tiny, 1e3]
+        return [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            2.0,
+            np.inf,
+            -np.inf,
+            np.nan,
+            limits.max,
+            limits.tiny,
+            tiny,
+            -tiny,
+            1e3,
+        ]
     return [0, 1, -1, 1j, complex(np.nan, 1), complex(np.inf, -0.0), complex(-0.0, 0.0), 1 + 2j, 1e30]
 
 
@@ -318,7 +361,9 @@ class Buffers:
 
     def array(self, random, dtype, shape):
         """An array of that dtype and shape, laid out in some way."""
-        layout = random.choice(["C", "C", "C", "F", "axes", "strided", "strided", "unaligned", "swapped", "shared"])
+        layout = random.choice(
+            ["C", "C", "C", "F", "axes", "strided", "strided", "unaligned", "swapped", "shared"]
+        )
         if layout == "shared":
             shared = self.shared(random, dtype, shape)
             if shared is not None:
@@ -402,7 +447,10 @@ def random_shape(random):
     if kind < 0.47:
         return (random.choice([300, 700]), random.choice([5, 64, 127, 129]))
     dimensions = random.randrange(6)
-    return tuple(random.choice([1, 2, 3, 4, 5, 7, 11, 0] if random.random() < 0.1 else [1, 2, 3, 4, 5]) for _ in range(dimensions))
+    return tuple(
+        random.choice([1, 2, 3, 4, 5, 7, 11, 0] if random.random() < 0.1 else [1, 2, 3, 4, 5])
+        for _ in range(dimensions)
+    )
 
 
 # ---- Cases ----
@@ -559,7 +607,9 @@ class Case:
         return Node(f"({left.text} {sign} {right.text})", _checked(BINARY[sign]), (left, right), True, ufunc)
 
     def comparison(self, depth):
-        return self.operator(self.random.choice(COMPARISONS), self.node(depth), self.node(self.random.randrange(depth + 1)))
+        return self.operator(
+            self.random.choice(COMPARISONS), self.node(depth), self.node(self.random.randrange(depth + 1))
+        )
 
     def power(self, depth):
         base = self.node(depth)
@@ -595,7 +645,9 @@ class Case:
         children = [self.node(depth)]
         children += [self.node(random.randrange(depth + 1)) for _ in range(function.nin - 1)]
         arguments = ", ".join(child.text for child in children)
-        return Node(f"{name}({arguments})", lambda *values: function(*values), tuple(children), True, function)
+        return Node(
+            f"{name}({arguments})", lambda *values: function(*values), tuple(children), True, function
+        )
 
     def where(self, depth):
         children = (self.condition_node(depth), self.node(depth), self.node(self.random.randrange(depth + 1)))
@@ -608,7 +660,11 @@ class Case:
 
     def clip(self, depth):
         random = self.random
-        children = [self.node(depth), self.node(random.randrange(depth + 1)), self.node(random.randrange(depth + 1))]
+        children = [
+            self.node(depth),
+            self.node(random.randrange(depth + 1)),
+            self.node(random.randrange(depth + 1)),
+        ]
         missing = random.choice([None, None, 1, 2])
         texts = [child.text for child in children]
         if missing is not None:
@@ -699,7 +755,11 @@ class Case:
             self.names[name] = mask
             return name, mask
         bound = [None, None, 0, 1, 2, -1, -2, extent // 2]
-        start, stop, step = random.choice(bound), random.choice(bound), random.choice([None, None, 1, 2, -1, -2, 3])
+        start, stop, step = (
+            random.choice(bound),
+            random.choice(bound),
+            random.choice([None, None, 1, 2, -1, -2, 3]),
+        )
         texts = ["" if part is None else str(part) for part in (start, stop, step)]
         text = f"{texts[0]}:{texts[1]}" + (f":{texts[2]}" if step is not None else "")
         return text, slice(start, stop, step)
@@ -808,7 +868,10 @@ class Case:
 
     def memory(self):
         """Every array that may be written to."""
-        arrays = [*self.buffers.made, *(value for value in self.names.values() if isinstance(value, np.ndarray))]
+        arrays = [
+            *self.buffers.made,
+            *(value for value in self.names.values() if isinstance(value, np.ndarray)),
+        ]
         if "out" in self.options:
             out = self.options["out"]
             arrays.append(out if out.base is None or not isinstance(out.base, np.ndarray) else out.base)
@@ -822,7 +885,9 @@ class Case:
         outcome = Outcome(call, self.errors)
         outcome.memory = [array.copy() for array in memory]
         if "out" in self.options and outcome.value is not None:
-            outcome.value = outcome.value.copy(order="K") if outcome.value is not self.options["out"] else outcome.value
+            outcome.value = (
+                outcome.value.copy(order="K") if outcome.value is not self.options["out"] else outcome.value
+            )
             outcome.same = outcome.value is self.options["out"]
             outcome.value = outcome.value.copy()
         for array, contents_ in zip(memory, before, strict=True):
@@ -868,7 +933,11 @@ class Case:
             lines.append(f"  {name}  {value!r}" if not isinstance(value, str) else f"  {name}  {value}")
         for name, value in self.options.items():
             if isinstance(value, np.ndarray):
-                shares = [key for key, other in self.names.items() if isinstance(other, np.ndarray) and np.may_share_memory(other, value)]
+                shares = [
+                    key
+                    for key, other in self.names.items()
+                    if isinstance(other, np.ndarray) and np.may_share_memory(other, value)
+                ]
                 value = f"{value.dtype!r} {value.shape} strides {value.strides} shares memory with {shares}"
             lines.append(f"  {name}= {value}")
         lines.append(f"  threads {self.threads}, errstate {self.errors}, compiled {self.compiled}")

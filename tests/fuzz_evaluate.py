@@ -19,7 +19,10 @@ def main(count=100_000, seed=0, reductions=1):
             found += 1
             print(f"seed {number}: {message}\n{case}\n", flush=True)
         if number % 10_000 == 9_999:
-            print(f"{number + 1 - seed} cases, {found} differences, {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"{number + 1 - seed} cases, {found} differences, {time.monotonic() - start:.0f} s",
+                flush=True,
+            )
     print(f"{count} cases from seed {seed}: {found} differences, {time.monotonic() - start:.0f} s")
     return 1 if found else 0
 
