@@ -480,10 +480,7 @@ free_module(void *pointer)
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
     formula_classes_free(state);
-    interpret_clear(state);
     Py_CLEAR(state->ufuncs);
-    interpret_clear(state);
-    formula_classes_free(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

@@ -53,14 +53,12 @@ struct state {
     struct memory kernels;  /* kernels of inline, by key */
     struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
-    PyObject *operator_ufuncs; /* a tuple of NumPy's, by enum formula_operator (call/interpret.c) */
-    PyObject *copyto;          /* numpy.copyto */
-    PyObject *ufuncs;          /* a tuple of NumPy's functions (call/ufuncs.h) */
+    PyObject *ufuncs;                 /* a tuple of NumPy's functions (call/ufuncs.h) */
     PyTypeObject *expression_type;
     PyObject *expressions; /* text -> Expression: the last ones used (call/evaluate.c) */
     PyObject *blitzes;     /* the same of blitz */
-    PyObject *sites;       /* code -> capsule of its struct site (call/inline.c) */
-    PyObject *libraries;   /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */
     char *numpy_version;

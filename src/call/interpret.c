@@ -5,6 +5,7 @@
 
 #include "conversion.h"
 #include "numpy.h"
+#include "ufuncs.h"
 #include <numpy/ufuncobject.h>
 
 /* ---- Messages ---- */
@@ -591,54 +592,6 @@ call_with(PyObject *function, PyObject **stack, int positional, const struct key
 
 /* ---- The result by a ufunc ---- */
 
-static PyObject *
-import_numpy_function(const char *name)
-{
-    PyObject *numpy = PyImport_ImportModule("numpy");
-    PyObject *function = numpy == NULL ? NULL : PyObject_GetAttrString(numpy, name);
-    Py_XDECREF(numpy);
-    return function;
-}
-
-static PyObject *
-import_operator_ufuncs(void)
-{
-    static const char *const NAMES[] = {
-#define OPERATOR(name, sign, ufunc) [FORMULA_##name] = ufunc,
-        FORMULA_OPERATORS(OPERATOR)
-#undef OPERATOR
-    };
-    PyObject *ufuncs = PyTuple_New(FORMULA_OPERATOR_COUNT);
-    for (int i = 0; ufuncs != NULL && i < FORMULA_OPERATOR_COUNT; i++) {
-        PyObject *ufunc = import_numpy_function(NAMES[i]);
-        if (ufunc == NULL) {
-            Py_CLEAR(ufuncs);
-        }
-        else {
-            PyTuple_SET_ITEM(ufuncs, i, ufunc);
-        }
-    }
-    return ufuncs;
-}
-
-/* The ufunc that an operator of arrays calls; borrowed. */
-static PyObject *
-operator_ufunc(struct state *state, int operation)
-{
-    if (state->operator_ufuncs == NULL) {
-        state->operator_ufuncs = import_operator_ufuncs();
-    }
-    return state->operator_ufuncs == NULL ? NULL
-                                          : PyTuple_GET_ITEM(state->operator_ufuncs, operation);
-}
-
-void
-interpret_clear(struct state *state)
-{
-    Py_CLEAR(state->operator_ufuncs);
-    Py_CLEAR(state->copyto);
-}
-
 /* Whether the node is one call of a ufunc that takes all the options. */
 static bool
 is_elementwise(const struct formula_node *node, PyObject *const *names)
@@ -658,7 +611,7 @@ static PyObject *
 call_ufunc(struct state *state, const struct place *place, const struct formula_node *node,
            struct arguments *arguments, PyObject *const *names, const struct wanted *wanted)
 {
-    PyObject *ufunc = node->kind == FORMULA_OPERATOR ? operator_ufunc(state, node->operation)
+    PyObject *ufunc = node->kind == FORMULA_OPERATOR ? ufunc_get(state, node->operation)
                                                      : called_function(place, node, names);
     if (ufunc == NULL || !check_values(place, arguments->values, arguments->count)) {
         return NULL;
@@ -763,14 +716,12 @@ take_mask(PyObject *where, PyObject *array)
 static int
 copy_to(struct state *state, PyObject *value, const struct wanted *wanted, PyObject *mask)
 {
-    if (state->copyto == NULL) {
-        state->copyto = import_numpy_function("copyto");
-    }
     struct keywords keywords = {.count = 0};
     add_keyword(&keywords, state->name_casting, wanted->casting);
     add_keyword(&keywords, state->name_where, mask);
     PyObject *stack[2 + MAX_KEYWORDS] = {wanted->array, value};
-    PyObject *none = state->copyto == NULL ? NULL : call_with(state->copyto, stack, 2, &keywords);
+    PyObject *copyto = ufunc_get(state, UFUNC_COPYTO);
+    PyObject *none = copyto == NULL ? NULL : call_with(copyto, stack, 2, &keywords);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }

@@ -47,7 +47,4 @@ int interpret_store_item(struct state *state, PyObject *target, PyObject *index,
 int interpret_statement(struct state *state, const struct formula *formula,
                         const struct formula_statement *statement, PyObject *const *values);
 
-/* Gives back what the state holds for this file. */
-void interpret_clear(struct state *state);
-
 #endif

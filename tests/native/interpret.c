@@ -26,7 +26,7 @@ interpret_test_import(void)
 void
 interpret_test_clear(void)
 {
-    interpret_clear(&state);
+    Py_CLEAR(state.ufuncs);
 }
 
 PyObject *
