@@ -15,6 +15,8 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     evaluation->state = state;
     evaluation->formula = formula;
     evaluation->partition = partition_hold(partition);
+    evaluation->apart = NULL;
+    evaluation->is_apart = false;
     evaluation->names = names;
     evaluation->function = function;
     evaluation->values =
@@ -115,16 +117,22 @@ next_needed(const struct evaluation *evaluation, int index)
 
 /* ---- Computing it ---- */
 
+static PyObject *
+interpret(struct evaluation *evaluation, int index, PyArrayObject *out)
+{
+    const struct result_options options = {.out = (PyObject *)out};
+    return interpret_result(evaluation->state, evaluation->formula, index, evaluation->values,
+                            evaluation->names, &options, evaluation->function);
+}
+
 static int
-compute_plain(struct evaluation *evaluation, int index)
+compute_plain(struct evaluation *evaluation, int index, PyArrayObject *out)
 {
     const struct formula_node *node = &evaluation->formula->nodes[index];
     int branch = node->kind == FORMULA_CONDITION ? chosen_branch(evaluation, node) : 0;
-    PyObject *value =
-        branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
-        : branch < 0 ? NULL
-                     : interpret_node(evaluation->state, evaluation->formula, index,
-                                      evaluation->values, evaluation->names, evaluation->function);
+    PyObject *value = branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
+                      : branch < 0 ? NULL
+                                   : interpret(evaluation, index, out);
     evaluation->values[index] = value;
     return value == NULL ? -1 : 0;
 }
@@ -151,13 +159,24 @@ cut_at(struct evaluation *evaluation, int node)
     return 0;
 }
 
+static int
+turn_apart(struct evaluation *evaluation)
+{
+    partition_release(evaluation->partition);
+    evaluation->partition = partition_hold(evaluation->apart);
+    evaluation->is_apart = true;
+    return 0;
+}
+
 /* A region as an array or, where `out` fits, in it. */
 static int
 compute_region(struct evaluation *evaluation, struct region *region, PyArrayObject *out)
 {
     int refused;
     enum region_result result = region_run(evaluation, region, out, &refused);
-    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+    return result == REGION_REFUSED ? cut_at(evaluation, refused)
+           : result == REGION_APART ? turn_apart(evaluation)
+                                    : (int)result;
 }
 
 static int
@@ -169,7 +188,7 @@ compute(struct evaluation *evaluation, int index, PyArrayObject *out)
     }
     region = reduced_region(evaluation, index);
     if (region == NULL) {
-        return compute_plain(evaluation, index);
+        return compute_plain(evaluation, index, out);
     }
     enum region_result result = reduce_run(evaluation, index, region);
     return result == REGION_REFUSED ? compute_region(evaluation, region, NULL) : (int)result;

@@ -13,8 +13,11 @@ struct evaluation {
     struct state *state;
     const struct formula *formula;
     struct partition *partition; /* a reference */
-    PyObject **values;           /* by node, owned */
-    PyObject *const *names;      /* by name, operands */
+    struct partition
+        *apart;        /* borrowed: with the root cut, to turn to for an `out` of other elements */
+    bool is_apart;     /* it was turned to */
+    PyObject **values; /* by node, owned */
+    PyObject *const *names; /* by name, operands */
     const char *function;
     PyObject *small[EVALUATION_SMALL];
 };

@@ -97,14 +97,21 @@ is_plain(PyArrayObject *array)
 }
 
 bool
-pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon)
+pass_matches(const struct pass *pass, PyArrayObject *out)
 {
     const struct graph *graph = &pass->variant->graph;
     const struct geometry *geometry = &pass->geometry;
+    return PyArray_TYPE(out) == graph->values[graph->result].type && PyArray_ISWRITEABLE(out) &&
+           PyArray_NDIM(out) == geometry->dimensions &&
+           PyArray_CompareLists(PyArray_DIMS(out), geometry->shape, geometry->dimensions);
+}
+
+bool
+pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon)
+{
+    const struct graph *graph = &pass->variant->graph;
     *upon = false;
-    if (PyArray_TYPE(out) != graph->values[graph->result].type || !PyArray_ISBEHAVED(out) ||
-        !is_plain(out) || PyArray_NDIM(out) != geometry->dimensions ||
-        !PyArray_CompareLists(PyArray_DIMS(out), geometry->shape, geometry->dimensions)) {
+    if (!PyArray_ISBEHAVED(out) || !is_plain(out)) {
         return false;
     }
     uintptr_t low, high, other_low, other_high;

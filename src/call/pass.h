@@ -28,9 +28,12 @@ struct pass {
 int pass_start(struct pass *pass, const struct evaluation *evaluation, struct variant *variant);
 void pass_finish(struct pass *pass);
 
-/* Whether the result can be stored in `out` at once: its dtype, shape and alignment are right, and it shares no memory
+/* Whether the result can be stored at once in `out`, which matches: it is aligned, and shares no memory
  * with an operand but where they are the same elements, which `*upon` tells. */
 bool pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon);
+
+/* Whether `out` is writeable, and of the result's dtype and shape. */
+bool pass_matches(const struct pass *pass, PyArrayObject *out);
 
 /* A new array for the result. */
 PyArrayObject *pass_array(const struct pass *pass);

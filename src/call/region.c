@@ -275,7 +275,8 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
     bool upon = false;
     PyArrayObject *result = NULL;
     int started = pass_start(&pass, evaluation, variant);
-    if (started == 0) {
+    bool apart = out != NULL && (started > 0 || (started == 0 && !pass_matches(&pass, out)));
+    if (started == 0 && !apart) {
         result = out != NULL && pass_fits(&pass, out, &upon) ? (PyArrayObject *)Py_NewRef(out)
                                                              : pass_array(&pass);
     }
@@ -286,8 +287,8 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
         }
     }
     pass_finish(&pass);
-    if (started > 0) {
-        return REGION_REFUSED;
+    if (apart || started > 0) {
+        return apart ? REGION_APART : REGION_REFUSED;
     }
     evaluation->values[region->nodes[region->node_count - 1]] = (PyObject *)result;
     return result == NULL ? REGION_FAILED : REGION_DONE;
@@ -309,6 +310,19 @@ interpret_region(struct evaluation *evaluation, const struct region *region)
         }
     }
     return REGION_DONE;
+}
+
+/* Whether the region has a leaf of at least one dimension, without which its root is a scalar. */
+static bool
+any_array(const struct evaluation *evaluation, const struct region *region)
+{
+    for (int i = 0; i < region->leaf_count; i++) {
+        PyObject *value = evaluation->values[region->leaves[i]];
+        if (PyArray_Check(value) && PyArray_NDIM((PyArrayObject *)value) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The variant for the values as they are; NULL: `*result` says why. */
@@ -351,6 +365,9 @@ obtain_variant(struct evaluation *evaluation, struct region *region, int result_
 enum region_result
 region_run(struct evaluation *evaluation, struct region *region, PyArrayObject *out, int *refused)
 {
+    if (out != NULL && !any_array(evaluation, region)) {
+        return REGION_APART;
+    }
     enum region_result result;
     struct variant *variant = obtain_variant(evaluation, region, -1, &result, refused);
     if (variant != NULL) {
@@ -358,7 +375,8 @@ region_run(struct evaluation *evaluation, struct region *region, PyArrayObject *
         return result == REGION_REFUSED ? interpret_region(evaluation, region) : result;
     }
     /* Without a node to cut at, NumPy computes all. */
-    return result == REGION_REFUSED && *refused < 0 ? interpret_region(evaluation, region) : result;
+    bool all = result == REGION_REFUSED && *refused < 0;
+    return !all ? result : out != NULL ? REGION_APART : interpret_region(evaluation, region);
 }
 
 struct variant *

@@ -58,10 +58,12 @@ enum region_result {
     REGION_FAILED = -1, /* an exception is set */
     REGION_DONE = 0,    /* values[root] is set */
     REGION_REFUSED = 1, /* `*refused` cannot be computed on blocks: cut there and start again */
+    REGION_APART = 2,   /* the root has to be computed by NumPy, with `out` */
 };
 
 /* Computes a region whose leaves have their values. With an `out` that fits (dtype, shape, alignment, no overlap but
- * an exact one) the result is stored there, and values[root] is `out`; else values[root] is a new array or scalar. */
+ * an exact one) the result is stored there, and values[root] is `out`; else values[root] is a new array of
+ * its dtype and shape, to be copied to it, or it is REGION_APART. Without one values[root] is a new array or scalar. */
 enum region_result region_run(struct evaluation *evaluation, struct region *region,
                               PyArrayObject *out, int *refused);
 

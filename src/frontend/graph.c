@@ -432,17 +432,18 @@ try_primitive(const struct graph *graph, const char *ufunc, const int *inputs, i
 static bool
 find_ufunc_primitive(const struct graph *graph, struct step *step, char *name)
 {
-    if (step->type < 0 || step->ufunc == NULL) {
+    if (step->type < 0 || step->operation == NULL) {
         return false;
     }
-    if (try_primitive(graph, step->name, step->inputs, step->input_count, name)) {
+    if (try_primitive(graph, step->operation, step->inputs, step->input_count, name)) {
         return true;
     }
     const int swapped[2] = {step->inputs[1], step->inputs[0]};
     for (size_t i = 0; step->input_count == 2 && i < sizeof(PRIMITIVES) / sizeof(*PRIMITIVES);
          i++) {
-        if (strcmp(step->name, PRIMITIVES[i].ufunc) == 0 &&
+        if (strcmp(step->operation, PRIMITIVES[i].ufunc) == 0 &&
             try_primitive(graph, PRIMITIVES[i].swapped, swapped, 2, name)) {
+            step->operation = PRIMITIVES[i].swapped;
             step->inputs[0] = swapped[0];
             step->inputs[1] = swapped[1];
             return true;
@@ -500,6 +501,7 @@ build_ufunc(struct builder *builder, PyObject *ufunc, const int *children, int c
     report_casts(graph, first_step, graph->step_count);
     struct step *step = add_step(graph, STEP_UFUNC, object->name, types[count]);
     step->ufunc = Py_NewRef(ufunc);
+    step->operation = object->name;
     step->type = types[0];
     for (int i = 0; i < count; i++) {
         add_input(graph, step, inputs[i]);
@@ -619,6 +621,17 @@ build_clip(struct builder *builder, const struct formula_node *node)
                        : -1;
 }
 
+/* A ufunc of the caller's, which may have the name of one of NumPy's. */
+static int
+build_named(struct builder *builder, PyObject *ufunc, const int *children, int count)
+{
+    int value = build_ufunc(builder, ufunc, children, count);
+    if (value >= 0) {
+        builder->graph->steps[builder->graph->step_count - 1].operation = NULL;
+    }
+    return value;
+}
+
 static int
 build_call(struct builder *builder, int index, const struct formula_node *node)
 {
@@ -626,7 +639,7 @@ build_call(struct builder *builder, int index, const struct formula_node *node)
     case FORMULA_UFUNC:
         return build_ufunc(builder, node->object, node->children, node->child_count);
     case FORMULA_NAMED:
-        return build_ufunc(builder, builder->ufuncs[index], node->children, node->child_count);
+        return build_named(builder, builder->ufuncs[index], node->children, node->child_count);
     case FORMULA_WHERE:
         return build_where(builder, node->children, node->child_count);
     case FORMULA_CLIP:

@@ -49,7 +49,10 @@ enum step_kind { STEP_UFUNC, STEP_CAST, STEP_SELECT };
 
 struct step {
     enum step_kind kind;
-    PyObject *ufunc;  /* of STEP_UFUNC, owned */
+    PyObject *ufunc; /* of STEP_UFUNC, owned */
+    const char *
+        operation; /* of NumPy's ufuncs: what a primitive is called by, "greater" for "less" once the operands
+                              have changed places; NULL: no primitive */
     const char *name; /* whose floating-point errors these are, "add"; NULL: nobody's */
     int report;       /* the step whose flags these are: of a cast for a ufunc the ufunc's */
     int type;         /* of all its inputs; -1: they differ */

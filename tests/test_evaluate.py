@@ -1,0 +1,75 @@
+"""tw.evaluate and tw.expression: what NumPy gives, in one pass."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import tinyweave as tw
+
+
+def check(text, **names):
+    """The text means to evaluate what it means to Python with NumPy's functions."""
+    wanted = eval(text, dict(vars(np)), names)
+    found = tw.evaluate(text, names, {})
+    assert type(found) is type(wanted)
+    np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+# ---- Operators ----
+
+
+@pytest.mark.parametrize("sign", ["<", "<=", ">", ">="])
+def test_comparison_with_a_number_on_either_side(sign):
+    a = np.arange(5.0)
+    check(f"2.0 {sign} a", a=a)
+    check(f"a {sign} 2.0", a=a)
+
+
+# ---- out= ----
+
+
+def warned(call):
+    """The messages of the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(warning.message) for warning in caught]
+
+
+def test_out_of_another_dtype_is_the_last_ufuncs():
+    a, out = np.array([1.0, 1e300]), np.zeros(2, "f4")
+    with np.errstate(over="ignore"):
+        assert tw.evaluate("a + 1", out=out) is out
+    np.testing.assert_array_equal(out, np.array([2, np.inf], "f4"))
+    assert warned(lambda: tw.evaluate("a + 1", {"a": a}, out=out)) == ["overflow encountered in add"]
+    zero = np.zeros(2)
+    with pytest.raises(TypeError, match="Cannot cast ufunc 'divide' output"):
+        assert warned(lambda: tw.evaluate("a / zero", {"a": a, "zero": zero}, out=np.zeros(2, int))) == []
+
+
+def test_out_of_another_shape_is_the_last_ufuncs():
+    a = np.ones((1, 3))
+    out = np.zeros((2, 3))
+    tw.evaluate("a + 1", {"a": a}, out=out)
+    assert (out == 2).all()
+    with pytest.raises(ValueError, match="non-broadcastable output operand"):
+        tw.evaluate("a + 1", {"a": a}, out=np.zeros(3))
+
+
+def test_out_of_a_scalar():
+    out = np.zeros(())
+    text = "a ** -0.5"
+    assert warned(lambda: tw.evaluate(text, {"a": np.float64(0)}, out=out)) == [
+        "divide by zero encountered in power"
+    ]
+    assert out == np.inf
+
+
+def test_out_that_did_not_fit_leaves_the_expression_fused():
+    expression = tw.expression("a * 2 + 1")
+    a = np.arange(3.0)
+    expression(a)
+    before = expression.source
+    expression(a, out=np.zeros(3, "f4"))
+    assert expression.source == before
