@@ -17,8 +17,13 @@ int threads_count(void);
 /* 1 to THREADS_MOST. Returns the number before. */
 int threads_set(int count);
 
+/* Takes what TINYWEAVE_NUM_THREADS says; NULL and "" say nothing. Returns 0, or -1 where it is no number from 1 to
+ * THREADS_MOST, and is ignored. */
+int threads_configure(const char *text);
+
 /* Calls work(context, part) for each part from 0 to parts - 1, each once, on several threads (parts are handed out in
- * order, to whoever is free), and returns when all are done. Called without the GIL; `work` uses no Python.
+ * order, to whoever is free), and returns when all are done. Called without the GIL; `work` uses no Python and does not
+ * fork. A job inside `work` is done serially, by the thread that asks.
  * Floating-point flags are the threads' own: work looks after them. */
 void threads_run(void (*work)(void *context, size_t part), void *context, size_t parts);
 

@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../runtime/blocks.h"
 #include "backend/library.h"
 #include "call/arguments.h"
 #include "call/compile.h"
 #include "call/frame.h"
 #include "call/inline.h"
+#include "../runtime/threads.h"
+#include "frontend/formula.h"
+#include "call/interpret.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -223,6 +227,49 @@ add_cache(PyObject *module, struct state *state)
     return result;
 }
 
+/* ---- Threads ---- */
+
+#define THREADS_VARIABLE "TINYWEAVE_NUM_THREADS"
+
+static PyObject *
+core_get_num_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(threads_count());
+}
+
+/* A bool is refused: set_num_threads(False) would be a slip. */
+static PyObject *
+core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *value)
+{
+    if (!PyIndex_Check(value) || PyBool_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "set_num_threads(): 'n' must be int, not %.100s",
+                     Py_TYPE(value)->tp_name);
+        return NULL;
+    }
+    Py_ssize_t count = PyNumber_AsSsize_t(value, NULL);
+    if (count == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (count < 1 || count > THREADS_MOST) {
+        PyErr_Format(PyExc_ValueError, "set_num_threads(): 'n' must be from 1 to %d, not %S",
+                     THREADS_MOST, value);
+        return NULL;
+    }
+    return PyLong_FromLong(threads_set((int)count));
+}
+
+static int
+configure_threads(void)
+{
+    const char *text = getenv(THREADS_VARIABLE);
+    if (threads_configure(text) == 0) {
+        return 0;
+    }
+    return PyErr_WarnFormat(PyExc_RuntimeWarning, 1,
+                            THREADS_VARIABLE " is \"%.100s\": expected a number from 1 to %d", text,
+                            THREADS_MOST);
+}
+
 /* ---- Opening: the Python package says where things lie ---- */
 
 static PyObject *
@@ -259,6 +306,32 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"get_num_threads", core_get_num_threads, METH_NOARGS,
+     "get_num_threads($module, /)\n--\n\n"
+     "How many threads an array expression may run on, the caller's own included.\n\n"
+     "Initially what the environment variable " THREADS_VARIABLE
+     " says, else the number of processors\n"
+     "this process may use."},
+    {"set_num_threads", core_set_num_threads, METH_O,
+     "set_num_threads($module, n, /)\n--\n\n"
+     "Set how many threads an array expression may run on; return the number before.\n\n"
+     "Parameters\n"
+     "----------\n"
+     "n : int\n"
+     "    From 1, the caller's own thread alone, to 256. It holds for the whole process; an "
+     "expression\n"
+     "    that runs already goes on as it began.\n\n"
+     "Raises\n"
+     "------\n"
+     "TypeError, ValueError\n"
+     "    When n is no int, or out of range.\n\n"
+     "Examples\n"
+     "--------\n"
+     ">>> before = tw.set_num_threads(2)\n"
+     ">>> tw.get_num_threads()\n"
+     "2\n"
+     ">>> tw.set_num_threads(before)\n"
+     "2"},
     {"open", core_open, METH_VARARGS, "open(libtcc_folder, package_folder): once, at import"},
     {"before_fork", core_before_fork, METH_NOARGS,
      "for os.register_at_fork: what a child may run stays as it is"},
@@ -318,9 +391,11 @@ exec_module(PyObject *module)
     return -1;
 #endif
     if (argument_import_numpy(state) < 0 || read_numpy_version(state) < 0 ||
-        intern_names(state) < 0 || frame_self_test() < 0 || add_compile_error(module, state) < 0) {
+        intern_names(state) < 0 || frame_self_test() < 0 || configure_threads() < 0 ||
+        add_compile_error(module, state) < 0) {
         return -1;
     }
+    blocks_init();
     state->heap = code_heap_new();
     state->disk = disk_open();
     if (state->heap == NULL || state->disk == NULL ||
@@ -390,6 +465,8 @@ free_module(void *pointer)
     clear_module(module);
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
+    formula_classes_free(state);
+    interpret_clear(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

@@ -1,6 +1,6 @@
 /* state.h: all that the module owns; it is passed down. There are no other mutable globals but
- * libtcc's lock (backend/tcc.c), the thread's running call (runtime/stdio.c) and the tables that NumPy's
- * import_array sets (call/arguments.c).
+ * libtcc's lock (backend/tcc.c), the pool of threads (runtime/threads.c), the thread's running call
+ * (runtime/stdio.c) and the tables that NumPy's import_array sets (call/arguments.c).
  */
 #ifndef TINYWEAVE_STATE_H
 #define TINYWEAVE_STATE_H
@@ -29,7 +29,15 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
-    NAME(verbose)
+    NAME(verbose)                                                                                  \
+    NAME(astype)                                                                                   \
+    NAME(casting)                                                                                  \
+    NAME(copy)                                                                                     \
+    NAME(dtype)                                                                                    \
+    NAME(order)                                                                                    \
+    NAME(out)                                                                                      \
+    NAME(same_kind)                                                                                \
+    NAME(where)
 
 struct state {
     PyObject *compile_error;  /* tw.CompileError */
@@ -44,6 +52,8 @@ struct state {
     struct memory kernels;  /* kernels of inline, by key */
     struct flight *flights; /* keys being compiled (cache/kernel.c) */
     PyObject *empty_tuple;
+    PyObject *operator_ufuncs; /* a tuple of NumPy's, by enum formula_operator (call/interpret.c) */
+    PyObject *copyto;          /* numpy.copyto */
     PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
@@ -52,6 +62,8 @@ struct state {
     void **numpy_api; /* NumPy's tables of functions, for units that include its headers */
     void **numpy_ufunc_api;
     int numpy_runtime_version; /* NPY_FEATURE_VERSION of the running NumPy */
+    struct formula_classes
+        *formula_classes; /* made when the first formula is read (frontend/formula.c) */
     size_t compiles;
     size_t memory_hits;
     size_t load_errors; /* objects from disk the loader refused */

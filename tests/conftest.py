@@ -17,7 +17,7 @@ import pytest
 # tinyweave reads the variables once, when it is imported.
 _folder = tempfile.mkdtemp(prefix="tinyweave-tests-")
 os.environ["TINYWEAVE_CACHE_DIR"] = os.path.join(_folder, "cache")
-for _name in ("TINYWEAVE_CACHE", "TINYWEAVE_CACHE_SIZE"):
+for _name in ("TINYWEAVE_CACHE", "TINYWEAVE_CACHE_SIZE", "TINYWEAVE_NUM_THREADS"):
     os.environ.pop(_name, None)
 
 

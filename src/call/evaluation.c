@@ -1,0 +1,168 @@
+/* evaluation.c: which node next, and who computes it: a region on blocks, or NumPy. */
+#include "evaluation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "interpret.h"
+
+int
+evaluation_start(struct evaluation *evaluation, struct state *state, const struct formula *formula,
+                 struct partition *partition, PyObject *const *names, const char *function)
+{
+    size_t count = (size_t)formula->node_count;
+    evaluation->state = state;
+    evaluation->formula = formula;
+    evaluation->partition = partition_hold(partition);
+    evaluation->names = names;
+    evaluation->function = function;
+    evaluation->values = count <= EVALUATION_SMALL ? evaluation->small : malloc(count * sizeof(PyObject *));
+    if (evaluation->values == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct formula_node *node = &formula->nodes[i];
+        evaluation->values[i] = node->kind == FORMULA_NAME       ? Py_NewRef(names[node->index])
+                                : node->kind == FORMULA_CONSTANT ? Py_NewRef(node->object)
+                                                                 : NULL;
+    }
+    return 0;
+}
+
+void
+evaluation_finish(struct evaluation *evaluation)
+{
+    for (int i = 0; evaluation->values != NULL && i < evaluation->formula->node_count; i++) {
+        Py_XDECREF(evaluation->values[i]);
+    }
+    if (evaluation->values != evaluation->small) {
+        free(evaluation->values);
+    }
+    partition_release(evaluation->partition);
+}
+
+/* ---- What a node needs ---- */
+
+static int
+first_missing(const struct evaluation *evaluation, const int *nodes, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (nodes[i] >= 0 && evaluation->values[nodes[i]] == NULL) {
+            return nodes[i];
+        }
+    }
+    return -1;
+}
+
+static bool
+is_scalar(PyObject *value)
+{
+    return !PyArray_Check(value) || PyArray_NDIM((PyArrayObject *)value) == 0;
+}
+
+/* The branch a condition with a scalar takes: 1 or 2; 0: it is no scalar; -1 with an exception. */
+static int
+chosen_branch(const struct evaluation *evaluation, const struct formula_node *node)
+{
+    PyObject *condition = evaluation->values[node->children[0]];
+    if (!is_scalar(condition)) {
+        return 0;
+    }
+    int truth = PyObject_IsTrue(condition);
+    return truth < 0 ? -1 : truth ? 1 : 2;
+}
+
+/* A node that has to be computed before this one: -1: none; -2 with an exception. */
+static int
+next_needed(const struct evaluation *evaluation, int index)
+{
+    const struct formula_node *node = &evaluation->formula->nodes[index];
+    const struct region *region = evaluation->partition->regions[index];
+    if (region != NULL) {
+        return first_missing(evaluation, region->leaves, region->leaf_count);
+    }
+    if (node->kind != FORMULA_CONDITION || evaluation->values[node->children[0]] == NULL) {
+        return first_missing(evaluation, node->children, node->kind == FORMULA_CONDITION ? 1 : node->child_count);
+    }
+    int branch = chosen_branch(evaluation, node);
+    return branch < 0    ? -2
+           : branch == 0 ? first_missing(evaluation, node->children + 1, 2)
+                         : first_missing(evaluation, node->children + branch, 1);
+}
+
+/* ---- Computing it ---- */
+
+static int
+compute_plain(struct evaluation *evaluation, int index)
+{
+    const struct formula_node *node = &evaluation->formula->nodes[index];
+    int branch = node->kind == FORMULA_CONDITION ? chosen_branch(evaluation, node) : 0;
+    PyObject *value = branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
+                      : branch < 0 ? NULL
+                                   : interpret_node(evaluation->state, evaluation->formula, index, evaluation->values,
+                                                    evaluation->names, evaluation->function);
+    evaluation->values[index] = value;
+    return value == NULL ? -1 : 0;
+}
+
+static int
+cut_at(struct evaluation *evaluation, int node)
+{
+    size_t count = (size_t)evaluation->formula->node_count;
+    bool *cut = malloc(count);
+    struct partition *partition = NULL;
+    if (cut == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memcpy(cut, evaluation->partition->cut, count);
+    cut[node] = true;
+    partition = partition_new(evaluation->state, evaluation->formula, cut);
+    free(cut);
+    if (partition == NULL) {
+        return -1;
+    }
+    partition_release(evaluation->partition);
+    evaluation->partition = partition;
+    return 0;
+}
+
+static int
+compute(struct evaluation *evaluation, int index, PyArrayObject *out)
+{
+    struct region *region = evaluation->partition->regions[index];
+    if (region == NULL) {
+        return compute_plain(evaluation, index);
+    }
+    int refused;
+    enum region_result result = region_run(evaluation, region, out, &refused);
+    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+}
+
+int
+evaluation_compute(struct evaluation *evaluation, int node, PyArrayObject *out)
+{
+    int count = 0, result = 0;
+    int *pending = malloc((size_t)evaluation->formula->node_count * sizeof(*pending));
+    if (pending == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    pending[count++] = node;
+    while (result == 0 && count > 0) {
+        int top = pending[count - 1];
+        int needed = evaluation->values[top] != NULL ? -1 : next_needed(evaluation, top);
+        if (evaluation->values[top] != NULL) {
+            count--;
+        }
+        else if (needed >= 0) {
+            pending[count++] = needed;
+        }
+        else {
+            result = needed < -1 ? -1 : compute(evaluation, top, top == node ? out : NULL);
+        }
+    }
+    free(pending);
+    return result;
+}

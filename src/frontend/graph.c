@@ -1,0 +1,673 @@
+/* graph.c: nodes and types -> steps on blocks. */
+#include "graph.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../runtime/blocks.h"
+#include "../call/numpy.h"
+#include <numpy/ufuncobject.h>
+
+/* What ufunc._resolve_dtypes_and_context and _get_strided_loop fill in, as NumPy documents it. */
+#define CALL_INFO "numpy_1.24_ufunc_call_info"
+struct call_info {
+    int (*strided_loop)(void *context, char *const *data, const intptr_t *count, const intptr_t *strides,
+                        void *auxdata);
+    void *context;
+    void *auxdata;
+    npy_bool requires_pyapi;
+    npy_bool no_floatingpoint_errors;
+};
+
+/* What graph_build keeps while it works. */
+struct builder {
+    struct state *state;
+    const struct formula *formula;
+    const struct operand *operands;
+    PyObject *const *ufuncs;
+    struct graph *graph;
+    int *node_values; /* the value of each node, -1: none yet */
+};
+
+/* A node's step refused: not an error. */
+enum { REFUSED = 1 };
+
+/* ---- Types ---- */
+
+const char *
+graph_type_name(int type)
+{
+    switch (type) {
+    case NPY_BOOL:
+        return "b1";
+    case NPY_BYTE:
+        return "i1";
+    case NPY_UBYTE:
+        return "u1";
+    case NPY_SHORT:
+        return "i2";
+    case NPY_USHORT:
+        return "u2";
+    case NPY_INT:
+        return "i4";
+    case NPY_UINT:
+        return "u4";
+    case NPY_LONG:
+        return sizeof(long) == 8 ? "i8" : "i4";
+    case NPY_ULONG:
+        return sizeof(long) == 8 ? "u8" : "u4";
+    case NPY_LONGLONG:
+        return "i8";
+    case NPY_ULONGLONG:
+        return "u8";
+    case NPY_HALF:
+        return "f2";
+    case NPY_FLOAT:
+        return "f4";
+    case NPY_DOUBLE:
+        return "f8";
+    case NPY_LONGDOUBLE:
+        return "g16";
+    case NPY_CFLOAT:
+        return "c8";
+    case NPY_CDOUBLE:
+        return "c16";
+    case NPY_CLONGDOUBLE:
+        return "g32";
+    default:
+        return NULL;
+    }
+}
+
+int
+graph_type_size(int type)
+{
+    PyArray_Descr *descr = PyArray_DescrFromType(type); /* a plain type lives for ever */
+    int size = (int)PyDataType_ELSIZE(descr);
+    Py_DECREF(descr);
+    return size;
+}
+
+/* The type of a descriptor, or -1 when it is none of the plain, native ones. */
+static int
+plain_type(PyObject *object)
+{
+    if (!PyArray_DescrCheck(object)) {
+        return -1;
+    }
+    PyArray_Descr *descr = (PyArray_Descr *)object;
+    return graph_type_name(descr->type_num) != NULL && PyArray_ISNBO(descr->byteorder) ? descr->type_num : -1;
+}
+
+/* ---- Values and steps ---- */
+
+static int
+add_value(struct graph *graph, enum value_kind kind, int type, int node)
+{
+    struct value *value = &graph->values[graph->value_count];
+    *value = (struct value){.kind = kind, .type = type, .node = node, .slot = -1};
+    return graph->value_count++;
+}
+
+static int
+find_leaf(const struct graph *graph, enum value_kind kind, int type, int node)
+{
+    for (int i = 0; i < graph->value_count; i++) {
+        const struct value *value = &graph->values[i];
+        if (value->kind == kind && value->node == node && value->type == type) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static struct step *
+add_step(struct graph *graph, enum step_kind kind, const char *name, int type)
+{
+    struct step *step = &graph->steps[graph->step_count];
+    *step = (struct step){.kind = kind, .name = name, .report = graph->step_count, .type = -1, .loop = -1};
+    step->output = add_value(graph, VALUE_STEP, type, -1);
+    graph->step_count++;
+    return step;
+}
+
+static void
+add_input(struct graph *graph, struct step *step, int value)
+{
+    step->inputs[step->input_count++] = value;
+    graph->values[value].uses++;
+}
+
+static bool
+is_scalar(const struct operand *operand)
+{
+    return operand->kind >= OPERAND_SCALAR && operand->kind < OPERAND_OTHER;
+}
+
+/* A node as an array: a leaf, or what a step left. */
+static int
+array_value(struct builder *builder, int node)
+{
+    const struct operand *operand = &builder->operands[node];
+    if (operand->kind == OPERAND_ARRAY && builder->node_values[node] < 0) {
+        builder->node_values[node] = add_value(builder->graph, VALUE_ARRAY, operand->type, node);
+    }
+    return builder->node_values[node];
+}
+
+/* A value cast to a type; an equal cast is not done twice. */
+static int
+cast_value(struct builder *builder, int value, int type)
+{
+    struct graph *graph = builder->graph;
+    if (graph->values[value].type == type) {
+        return value;
+    }
+    for (int i = 0; i < graph->step_count; i++) {
+        const struct step *step = &graph->steps[i];
+        if (step->kind == STEP_CAST && step->inputs[0] == value && graph->values[step->output].type == type &&
+            step->name == NULL) {
+            return step->output;
+        }
+    }
+    struct step *step = add_step(graph, STEP_CAST, NULL, type);
+    add_input(graph, step, value);
+    return step->output;
+}
+
+/* A node as an operand of that type. */
+static int
+operand_value(struct builder *builder, int node, int type)
+{
+    struct graph *graph = builder->graph;
+    if (!is_scalar(&builder->operands[node])) {
+        return cast_value(builder, array_value(builder, node), type);
+    }
+    int value = find_leaf(graph, VALUE_SCALAR, type, node);
+    return value >= 0 ? value : add_value(graph, VALUE_SCALAR, type, node);
+}
+
+/* ---- NumPy's resolution of types ---- */
+
+/* What stands for a node in a resolution: its dtype, or Python's type where the type is weak. */
+static PyObject *
+resolution_operand(struct builder *builder, int node)
+{
+    const struct operand *operand = &builder->operands[node];
+    switch (operand->kind) {
+    case OPERAND_INT:
+    case OPERAND_INT_TWO:
+    case OPERAND_INT_MINUS_ONE:
+        return Py_NewRef((PyObject *)&PyLong_Type);
+    case OPERAND_FLOAT:
+    case OPERAND_FLOAT_HALF:
+        return Py_NewRef((PyObject *)&PyFloat_Type);
+    case OPERAND_COMPLEX:
+        return Py_NewRef((PyObject *)&PyComplex_Type);
+    case OPERAND_RESULT:
+        return (PyObject *)PyArray_DescrFromType(builder->graph->values[builder->node_values[node]].type);
+    default:
+        return (PyObject *)PyArray_DescrFromType(operand->type);
+    }
+}
+
+/* A tuple of what stands for the children, with a None for each result behind. */
+static PyObject *
+resolution_operands(struct builder *builder, const int *children, int count, int results)
+{
+    PyObject *tuple = PyTuple_New(count + results);
+    for (int i = 0; tuple != NULL && i < count; i++) {
+        PyTuple_SET_ITEM(tuple, i, resolution_operand(builder, children[i]));
+    }
+    for (int i = 0; tuple != NULL && i < results; i++) {
+        PyTuple_SET_ITEM(tuple, count + i, Py_NewRef(Py_None));
+    }
+    return tuple;
+}
+
+/* Calls ufunc.resolve_dtypes; `types` gets the inputs' and the result's. */
+static int
+resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int count, int *types)
+{
+    PyObject *operands = resolution_operands(builder, children, count, 1);
+    PyObject *arguments = operands == NULL ? NULL : PyTuple_Pack(1, operands);
+    PyObject *method = PyObject_GetAttrString(ufunc, "resolve_dtypes");
+    PyObject *keywords = Py_BuildValue("{s:s}", "casting", "same_kind");
+    PyObject *resolved =
+        arguments == NULL || method == NULL || keywords == NULL ? NULL : PyObject_Call(method, arguments, keywords);
+    Py_XDECREF(operands);
+    Py_XDECREF(arguments);
+    Py_XDECREF(method);
+    Py_XDECREF(keywords);
+    if (resolved == NULL) {
+        PyErr_Clear(); /* NumPy itself, computing the node, says what is wrong */
+        return REFUSED;
+    }
+    int result = 0;
+    for (int i = 0; i <= count; i++) {
+        types[i] = plain_type(PyTuple_GET_ITEM(resolved, i));
+        result = types[i] < 0 ? REFUSED : result;
+    }
+    Py_DECREF(resolved);
+    return result;
+}
+
+/* The strided loop of a step's ufunc for its values. */
+static int
+get_loop(struct graph *graph, struct step *step)
+{
+    PyObject *dtypes = PyTuple_New(step->input_count + 1);
+    PyObject *strides = PyTuple_New(step->input_count + 1);
+    struct span_loop *loop = &graph->loops[graph->loop_count];
+    loop->inputs = step->input_count;
+    for (int i = 0; dtypes != NULL && strides != NULL && i <= step->input_count; i++) {
+        const struct value *value = &graph->values[i < step->input_count ? step->inputs[i] : step->output];
+        loop->strides[i] = value->kind == VALUE_SCALAR ? 0 : graph_type_size(value->type);
+        PyTuple_SET_ITEM(dtypes, i, (PyObject *)PyArray_DescrFromType(value->type));
+        PyTuple_SET_ITEM(strides, i, PyLong_FromSsize_t(loop->strides[i]));
+    }
+    PyObject *resolved = dtypes == NULL || strides == NULL
+                             ? NULL
+                             : PyObject_CallMethod(step->ufunc, "_resolve_dtypes_and_context", "(O)", dtypes);
+    PyObject *done = NULL;
+    if (resolved != NULL) {
+        step->call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
+        PyObject *method = PyObject_GetAttrString(step->ufunc, "_get_strided_loop");
+        PyObject *arguments = PyTuple_Pack(1, step->call);
+        PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
+        done = method == NULL || arguments == NULL || keywords == NULL ? NULL
+                                                                       : PyObject_Call(method, arguments, keywords);
+        Py_XDECREF(method);
+        Py_XDECREF(arguments);
+        Py_XDECREF(keywords);
+    }
+    Py_XDECREF(dtypes);
+    Py_XDECREF(strides);
+    Py_XDECREF(resolved);
+    if (done == NULL) {
+        PyErr_Clear();
+        return REFUSED;
+    }
+    Py_DECREF(done);
+    const struct call_info *info = PyCapsule_GetPointer(step->call, CALL_INFO);
+    loop->ufunc = info->strided_loop;
+    loop->context = info->context;
+    loop->auxdata = info->auxdata;
+    graph->python |= info->requires_pyapi;
+    step->loop = graph->loop_count++;
+    return 0;
+}
+
+static int
+get_cast(struct graph *graph, struct step *step)
+{
+    PyArray_Descr *from = PyArray_DescrFromType(graph->values[step->inputs[0]].type);
+    PyArray_VectorUnaryFunc *cast = PyArray_GetCastFunc(from, graph->values[step->output].type);
+    Py_DECREF(from);
+    if (cast == NULL) {
+        PyErr_Clear();
+        return REFUSED;
+    }
+    graph->loops[graph->loop_count] = (struct span_loop){.cast = (void (*)(void *, void *, intptr_t, void *, void *))cast};
+    step->loop = graph->loop_count++;
+    return 0;
+}
+
+/* ---- Block primitives ---- */
+
+/* Ufuncs whose primitive has another name, or whose operands may change places. */
+static const struct {
+    const char *ufunc, *primitive, *swapped;
+} PRIMITIVES[] = {
+    {"add", "add", "add"},
+    {"multiply", "multiply", "multiply"},
+    {"equal", "equal", "equal"},
+    {"not_equal", "not_equal", "not_equal"},
+    {"less", "less", "greater"},
+    {"less_equal", "less_equal", "greater_equal"},
+    {"greater", "greater", "less"},
+    {"greater_equal", "greater_equal", "less_equal"},
+    {"bitwise_and", "bitwise_and", "bitwise_and"},
+    {"bitwise_or", "bitwise_or", "bitwise_or"},
+    {"bitwise_xor", "bitwise_xor", "bitwise_xor"},
+    {"logical_and", "logical_and", "logical_and"},
+    {"logical_or", "logical_or", "logical_or"},
+    {"logical_xor", "logical_xor", "logical_xor"},
+    {"minimum", "minimum", "minimum"},
+    {"maximum", "maximum", "maximum"},
+};
+
+/* On bools NumPy's bitwise functions are the logical ones. */
+static const char *
+bool_name(const char *ufunc)
+{
+    static const char *const names[][2] = {{"bitwise_and", "logical_and"},
+                                           {"bitwise_or", "logical_or"},
+                                           {"bitwise_xor", "logical_xor"},
+                                           {"invert", "logical_not"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strcmp(ufunc, names[i][0]) == 0) {
+            return names[i][1];
+        }
+    }
+    return ufunc;
+}
+
+static char
+operand_form(const struct graph *graph, int value)
+{
+    return graph->values[value].kind == VALUE_SCALAR ? 's' : 'v';
+}
+
+/* Whether there is a primitive for the ufunc on values of one type, in that order. */
+static bool
+try_primitive(const struct graph *graph, const char *ufunc, const int *inputs, int count, char *name)
+{
+    int type = graph->values[inputs[0]].type;
+    char forms[SPAN_OPERANDS + 1] = "";
+    for (int i = 0; i < count; i++) {
+        forms[i] = operand_form(graph, inputs[i]);
+    }
+    const char *operation = type == NPY_BOOL ? bool_name(ufunc) : ufunc;
+    snprintf(name, PRIMITIVE_NAME_SIZE, "tw_%s_%s_%s", operation, graph_type_name(type), forms);
+    return blocks_find(name) != NULL;
+}
+
+static bool
+find_ufunc_primitive(const struct graph *graph, struct step *step, char *name)
+{
+    if (step->type < 0 || step->ufunc == NULL) {
+        return false;
+    }
+    if (try_primitive(graph, step->name, step->inputs, step->input_count, name)) {
+        return true;
+    }
+    const int swapped[2] = {step->inputs[1], step->inputs[0]};
+    for (size_t i = 0; step->input_count == 2 && i < sizeof(PRIMITIVES) / sizeof(*PRIMITIVES); i++) {
+        if (strcmp(step->name, PRIMITIVES[i].ufunc) == 0 &&
+            try_primitive(graph, PRIMITIVES[i].swapped, swapped, 2, name)) {
+            step->inputs[0] = swapped[0];
+            step->inputs[1] = swapped[1];
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+graph_primitive(const struct graph *graph, struct step *step, char name[PRIMITIVE_NAME_SIZE])
+{
+    const struct value *output = &graph->values[step->output];
+    switch (step->kind) {
+    case STEP_UFUNC:
+        return find_ufunc_primitive(graph, step, name);
+    case STEP_CAST:
+        snprintf(name, PRIMITIVE_NAME_SIZE, "tw_cast_%s_%s_v", graph_type_name(graph->values[step->inputs[0]].type),
+                 graph_type_name(output->type));
+        return blocks_find(name) != NULL;
+    case STEP_SELECT:
+        snprintf(name, PRIMITIVE_NAME_SIZE, "tw_select_%d_%c%c", graph_type_size(output->type),
+                 operand_form(graph, step->inputs[1]), operand_form(graph, step->inputs[2]));
+        return blocks_find(name) != NULL;
+    }
+    return false;
+}
+
+/* ---- Nodes ---- */
+
+/* Casts of a step's inputs raise their flags in the ufunc's name. */
+static void
+report_casts(struct graph *graph, int first_step, int step)
+{
+    for (int i = first_step; i < step; i++) {
+        graph->steps[i].report = step;
+    }
+}
+
+static int
+build_ufunc(struct builder *builder, PyObject *ufunc, const int *children, int count)
+{
+    struct graph *graph = builder->graph;
+    const PyUFuncObject *object = (PyUFuncObject *)ufunc;
+    int types[SPAN_OPERANDS + 1], inputs[SPAN_OPERANDS];
+    if (count > SPAN_OPERANDS || object->nin != count || object->nout != 1 || object->core_enabled ||
+        resolve_types(builder, ufunc, children, count, types) != 0) {
+        return -1;
+    }
+    int first_step = graph->step_count;
+    for (int i = 0; i < count; i++) {
+        inputs[i] = operand_value(builder, children[i], types[i]);
+    }
+    report_casts(graph, first_step, graph->step_count);
+    struct step *step = add_step(graph, STEP_UFUNC, object->name, types[count]);
+    step->ufunc = Py_NewRef(ufunc);
+    step->type = types[0];
+    for (int i = 0; i < count; i++) {
+        add_input(graph, step, inputs[i]);
+        step->type = types[i] == step->type ? step->type : -1;
+    }
+    /* Integers to negative powers: the loop sets an exception. */
+    graph->python |= strcmp(object->name, "power") == 0 && PyTypeNum_ISINTEGER(types[count]);
+    return step->output;
+}
+
+/* NumPy's result type of two operands of where(). */
+static int
+where_type(struct builder *builder, const int *children)
+{
+    PyObject *operands[2] = {NULL, NULL}, *result = NULL;
+    for (int i = 0; i < 2; i++) {
+        PyObject *operand = resolution_operand(builder, children[i]);
+        operands[i] = operand != NULL && PyType_Check(operand) ? PyObject_CallNoArgs(operand) : Py_XNewRef(operand);
+        Py_XDECREF(operand);
+    }
+    if (operands[0] != NULL && operands[1] != NULL) {
+        result = PyObject_CallFunctionObjArgs(builder->state->numpy_result_type, operands[0], operands[1], NULL);
+    }
+    int type = result == NULL ? -1 : plain_type(result);
+    PyErr_Clear();
+    Py_XDECREF(operands[0]);
+    Py_XDECREF(operands[1]);
+    Py_XDECREF(result);
+    return type;
+}
+
+static int
+build_where(struct builder *builder, const int *children, int count)
+{
+    struct graph *graph = builder->graph;
+    if (count != 3 || is_scalar(&builder->operands[children[0]])) {
+        return -1;
+    }
+    int type = where_type(builder, children + 1);
+    if (type < 0) {
+        return -1;
+    }
+    int inputs[3] = {operand_value(builder, children[0], NPY_BOOL), operand_value(builder, children[1], type),
+                     operand_value(builder, children[2], type)};
+    struct step *step = add_step(graph, STEP_SELECT, NULL, type);
+    for (int i = 0; i < 3; i++) {
+        add_input(graph, step, inputs[i]);
+    }
+    return step->output;
+}
+
+/* astype() to a type that holds the values, up to rounding. */
+static int
+build_cast(struct builder *builder, const struct formula_node *node)
+{
+    PyArray_Descr *descr = NULL;
+    if (node->child_count != 1 || !PyArray_DescrConverter(node->object, &descr)) {
+        PyErr_Clear();
+        return -1;
+    }
+    int type = plain_type((PyObject *)descr), value = array_value(builder, node->children[0]);
+    PyArray_Descr *from = PyArray_DescrFromType(builder->graph->values[value].type);
+    bool castable = type >= 0 && from->type_num != type && PyArray_CanCastTypeTo(from, descr, NPY_SAME_KIND_CASTING);
+    Py_DECREF(descr);
+    Py_DECREF(from);
+    if (!castable) {
+        return -1;
+    }
+    struct step *step = add_step(builder->graph, STEP_CAST, "cast", type);
+    add_input(builder->graph, step, value);
+    return step->output;
+}
+
+/* NumPy computes x ** 2, x ** -1 and x ** 0.5 of arrays by other functions. */
+static int
+build_power(struct builder *builder, const struct formula_node *node)
+{
+    struct state *state = builder->state;
+    int base = node->children[0];
+    int exponent = builder->operands[node->children[1]].kind;
+    int type = is_scalar(&builder->operands[base]) ? -1 : builder->graph->values[array_value(builder, base)].type;
+    bool inexact = type >= 0 && (PyTypeNum_ISFLOAT(type) || PyTypeNum_ISCOMPLEX(type));
+    PyObject *ufunc = type >= 0 && exponent == OPERAND_INT_TWO          ? state->numpy_square
+                      : inexact && exponent == OPERAND_INT_MINUS_ONE ? state->numpy_reciprocal
+                      : inexact && exponent == OPERAND_FLOAT_HALF    ? state->numpy_sqrt
+                                                                        : NULL;
+    return ufunc != NULL ? build_ufunc(builder, ufunc, node->children, 1)
+                         : build_ufunc(builder, state->numpy_operators[FORMULA_POWER], node->children, 2);
+}
+
+static int
+build_call(struct builder *builder, int index, const struct formula_node *node)
+{
+    switch (node->operation) {
+    case FORMULA_UFUNC:
+        return build_ufunc(builder, node->object, node->children, node->child_count);
+    case FORMULA_NAMED:
+        return build_ufunc(builder, builder->ufuncs[index], node->children, node->child_count);
+    case FORMULA_WHERE:
+        return build_where(builder, node->children, node->child_count);
+    case FORMULA_CLIP:
+        return node->child_count != 3 || builder->state->numpy_clip == NULL
+                   ? -1
+                   : build_ufunc(builder, builder->state->numpy_clip, node->children, 3);
+    case FORMULA_CAST:
+        return build_cast(builder, node);
+    default:
+        return -1;
+    }
+}
+
+/* Returns the node's value, or -1: refused. */
+static int
+build_node(struct builder *builder, int index)
+{
+    const struct formula_node *node = &builder->formula->nodes[index];
+    for (int i = 0; i < node->child_count; i++) {
+        int child = node->children[i];
+        const struct operand *operand = &builder->operands[child];
+        if (operand->kind == OPERAND_OTHER || (operand->kind == OPERAND_RESULT && builder->node_values[child] < 0)) {
+            return -1;
+        }
+    }
+    if (node->kind == FORMULA_CALL) {
+        return build_call(builder, index, node);
+    }
+    if (node->kind != FORMULA_OPERATOR) {
+        return -1;
+    }
+    return node->operation == FORMULA_POWER
+               ? build_power(builder, node)
+               : build_ufunc(builder, builder->state->numpy_operators[node->operation], node->children,
+                             node->child_count);
+}
+
+/* ---- The whole ---- */
+
+static void
+number_slots(struct graph *graph)
+{
+    for (int kind = VALUE_ARRAY; kind <= VALUE_SCALAR; kind++) {
+        for (int i = 0; i < graph->value_count; i++) {
+            if ((int)graph->values[i].kind == kind) {
+                graph->values[i].slot = graph->slot_count;
+                graph->slots[graph->slot_count++] = i;
+            }
+        }
+        graph->array_count = kind == VALUE_ARRAY ? graph->slot_count : graph->array_count;
+    }
+}
+
+/* Finds each step's primitive, or else NumPy's loop. */
+static int
+find_code(struct graph *graph, int *refused)
+{
+    char name[PRIMITIVE_NAME_SIZE];
+    for (int i = 0; i < graph->step_count; i++) {
+        struct step *step = &graph->steps[i];
+        if (graph_primitive(graph, step, name)) {
+            continue;
+        }
+        int result = step->kind == STEP_UFUNC  ? get_loop(graph, step)
+                     : step->kind == STEP_CAST ? get_cast(graph, step)
+                                               : REFUSED;
+        if (result != 0) {
+            *refused = step->node;
+            return result;
+        }
+    }
+    return 0;
+}
+
+static int
+allocate(struct builder *builder, int node_count, int count)
+{
+    struct graph *graph = builder->graph;
+    size_t steps = (size_t)count * (SPAN_OPERANDS + 1), values = steps + (size_t)count * (SPAN_OPERANDS + 1);
+    graph->values = arena_take(&graph->arena, values * sizeof(*graph->values));
+    graph->steps = arena_take(&graph->arena, steps * sizeof(*graph->steps));
+    graph->slots = arena_take(&graph->arena, values * sizeof(*graph->slots));
+    graph->loops = arena_take(&graph->arena, steps * sizeof(*graph->loops));
+    builder->node_values = malloc((size_t)node_count * sizeof(int) + 1);
+    if (graph->values == NULL || graph->steps == NULL || graph->slots == NULL || graph->loops == NULL ||
+        builder->node_values == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    memset(builder->node_values, 0xff, (size_t)node_count * sizeof(int));
+    return 0;
+}
+
+int
+graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
+            const struct operand *operands, PyObject *const *ufuncs, struct graph *graph, int *refused)
+{
+    struct builder builder = {state, formula, operands, ufuncs, graph, NULL};
+    *graph = (struct graph){.result = -1};
+    int result = allocate(&builder, formula->node_count, count);
+    for (int i = 0; result == 0 && i < count; i++) {
+        if (operands[nodes[i]].kind == OPERAND_RESULT) {
+            int steps = graph->step_count;
+            int value = build_node(&builder, nodes[i]);
+            builder.node_values[nodes[i]] = value;
+            *refused = nodes[i];
+            result = value < 0 ? REFUSED : 0;
+            for (int step = steps; result == 0 && step < graph->step_count; step++) {
+                graph->steps[step].node = nodes[i];
+            }
+            graph->result = value;
+        }
+    }
+    if (result == 0) {
+        number_slots(graph);
+        result = find_code(graph, refused);
+    }
+    free(builder.node_values);
+    return result;
+}
+
+void
+graph_free(struct graph *graph)
+{
+    for (int i = 0; i < graph->step_count; i++) {
+        Py_XDECREF(graph->steps[i].ufunc);
+        Py_XDECREF(graph->steps[i].call);
+    }
+    arena_free(&graph->arena);
+    *graph = (struct graph){.result = -1};
+}
