@@ -213,7 +213,7 @@ def _floating(node):
 
 
 class ExpressionNode:
-    """A value of an expression: astType tells op, variable or constant, value which operator, name or number."""
+    """A value of an expression: an op, a variable or a constant (astType); value tells which."""
 
     astType = "generic"
 
@@ -382,7 +382,9 @@ def func(function, minkind=None, maxkind=None):
         kind = commonKind(nodes)
         if kind in ("int", "long"):
             kind = kind if name in _KEEP_INTEGERS else "double"
-        elif kind in kind_rank:
+        else:
+            if kind == "bytes" and minkind:
+                raise ValueError(f"{name}() takes no strings")
             if minkind and kind_rank.index(minkind) > kind_rank.index(kind):
                 kind = minkind
             if maxkind and kind_rank.index(maxkind) < kind_rank.index(kind):

@@ -1,10 +1,10 @@
 """From a tree of nodes to a program, and from a program to tinyweave's expressions.
 
 A program is a list of values in the order of computation: variables, constants, and operations on earlier
-ones. Each operation is named as in numexpr, by what it does and the letters of its result and operands: gt_bdd.
-OPCODES has each with its text in tinyweave's language, where numexpr's rules are spelt out: `x % y` of double is
-`(x - floor(x / y) * y)`. Most programs become one such expression; what it cannot say (STEPS) is computed by
-NumPy, between expressions.
+ones. Each operation is named as in numexpr, by what it does and the letters of its result and operands:
+gt_bdd. OPCODES has each with its text in tinyweave's language, where numexpr's rules are spelt out: x % y of
+double is (x - floor(x / y) * y). Most programs become one such expression; what it cannot say (STEPS) is
+computed by NumPy, between expressions.
 """
 
 import functools
@@ -13,6 +13,7 @@ import operator
 import os
 import re
 import threading
+import typing
 from contextvars import Context
 
 import numpy
@@ -41,13 +42,18 @@ CASTS = {"b": "bool_", "i": "int32", "l": "int64", "f": "float32", "d": "float64
 
 # A text may not grow beyond this by a value that is used more than once: x**50 of a long x.
 SHARED_LENGTH = 2000
+# Nor nest deeper: Python's parser has a limit of 200.
+DEEPEST = 100
 
 
 # --- the operations -------------------------------------------------------------------------------
 
 
+INVERSE_POWER = "where(absolute({0}) == 1, power({0}, {1} & 1), 0)"  # an integer to a negative one
+
+
 def _opcodes():
-    """name_letters: text, with {0}, {1}, {2} for the operands."""
+    """name_letters: an operator's sign, or a text with {0}, {1}, {2} for the operands."""
     table = {}
 
     def add(name, signatures, text):
@@ -68,22 +74,18 @@ def _opcodes():
         ("or", "|", "bil"),
         ("xor", "^", "bil"),
     ):
-        add(name, " ".join(3 * kind for kind in kinds), f"({{0}} {sign} {{1}})")
+        add(name, " ".join(3 * kind for kind in kinds), sign)
     for name, sign, kinds in (
         ("gt", ">", "ilfds"),
         ("ge", ">=", "ilfds"),
         ("eq", "==", "bilfdsc"),
         ("ne", "!=", "bilfdsc"),
     ):
-        add(name, " ".join("b" + 2 * kind for kind in kinds), f"({{0}} {sign} {{1}})")
+        add(name, " ".join("b" + 2 * kind for kind in kinds), sign)
     add("mod", "fff ddd", "({0} - floor({0} / {1}) * {1})")
     add("floordiv", "fff ddd", "floor({0} / {1})")
     add("pow", "fff ddd ccc", "power({0}, {1})")
-    add(
-        "pow",
-        "iii lll",
-        "where({1} < 0, where(absolute({0}) == 1, power({0}, {1} & 1), 0), power({0}, maximum({1}, 0)))",
-    )
+    add("pow", "iii lll", f"where({{1}} < 0, {INVERSE_POWER}, power({{0}}, maximum({{1}}, 0)))")
     add("neg", "ii ll ff dd cc", "(-{0})")
     add("invert", "bb ii ll", "(~{0})")
     add("where", "bbbb ibii lbll fbff dbdd cbcc", "where({0}, {1}, {2})")
@@ -125,6 +127,44 @@ def _opcodes():
 
 
 OPCODES = _opcodes()
+
+# How tight Python's operators bind.
+LEVELS = {
+    sign: level
+    for level, signs in enumerate(
+        (("==", "!=", ">", ">="), "|", "^", "&", ("<<", ">>"), "+-", ("*", "/", "//", "%"))
+    )
+    for sign in signs
+}
+TIGHTEST = 9  # names, calls, what stands in parentheses
+
+
+class Text(typing.NamedTuple):
+    """A part of an expression: how tight it binds, how deep its parentheses nest."""
+
+    text: str
+    level: int = TIGHTEST
+    depth: int = 0
+
+    def at(self, level):
+        """With parentheses, unless it binds that tight."""
+        return self if self.level >= level else Text(f"({self.text})", TIGHTEST, self.depth + 1)
+
+
+def _formatted(template, operands, axis=None):
+    """The Text of an operation on Texts."""
+    if template in LEVELS:
+        level = LEVELS[template]
+        left, right = operands[0].at(level if level else 1), operands[1].at(level + 1)  # no a < b < c
+        return Text(f"{left.text} {template} {right.text}", level, max(left.depth, right.depth))
+    if re.search(r"[-+*/&<=~.]", template):
+        operands = [operand.at(TIGHTEST) for operand in operands]
+    text = template.format(
+        *[operand.text for operand in operands], axis="" if axis is None else f", axis={axis}"
+    )
+    return Text(text, TIGHTEST, max(operand.depth for operand in operands) + 3)
+
+
 _REDUCTIONS = ("sum", "prod", "min", "max")
 
 
@@ -343,7 +383,10 @@ class NumExpr:
     def __call__(self, *args, out=None, order="K", casting="safe", ex_uses_vml=False):
         if len(args) != len(self.input_names):
             raise ValueError("number of inputs doesn't match program")
-        arrays = [arg if type(arg) is ndarray else asarray(arg) for arg in args]
+        arrays = [
+            arg if type(arg) is ndarray else asarray(arg, None if isinstance(arg, ndarray) else dtype)
+            for arg, dtype in zip(args, self._dtypes, strict=True)
+        ]
         call = self.prepare([array.dtype for array in arrays], casting)
         return call.into(arrays, out, order, casting)
 
@@ -420,34 +463,43 @@ class Call:
         texts = []
         pending = []  # steps t0, t1 ...: (text, names, axis, function)
         for index, value in enumerate(values):
-            last = index == len(values) - 1
             if value.what == "variable":
                 number = inputs[value.content]
                 text = f"v{number}"
-                if foreign[number]:
-                    text = f"{CASTS[value.letter]}({text})"
-            elif value.what == "constant":
-                text = None  # depends on its neighbours
-            else:
-                operands = self._operand_texts(values, value, texts, constant_names)
-                if value.content in STEPS:
-                    places = [self._place(text, pending) for text in operands]
-                    pending.append((None, places, value.axis, STEPS[value.content]))
-                    text = f"t{len(pending) - 1}"
-                else:
-                    template = OPCODES[value.content]
-                    for place, text in enumerate(operands):
-                        if len(text) > SHARED_LENGTH and template.count(f"{{{place}}}") > 1:
-                            operands[place] = self._place(text, pending)
-                    axis = "" if value.axis is None else f", axis={value.axis}"
-                    text = template.format(*operands, axis=axis)
-                    if last and value.content in ("real_dc", "imag_dc"):
-                        text = f"positive({text})"  # not a view of the argument
-                    if uses[index] > 1 and len(text) > SHARED_LENGTH:
-                        pending.append((text, None, None, None))
-                        text = f"t{len(pending) - 1}"
+                texts.append(
+                    Text(f"{CASTS[value.letter]}({text})", TIGHTEST, 1) if foreign[number] else Text(text)
+                )
+                continue
+            if value.what == "constant":
+                texts.append(None)  # depends on its neighbours
+                continue
+            operands = self._operand_texts(values, value, texts, constant_names)
+            if value.content in STEPS:
+                places = [self._placed(text, pending).text for text in operands]
+                pending.append((None, places, value.axis, STEPS[value.content]))
+                texts.append(Text(f"t{len(pending) - 1}"))
+                continue
+            template = self._template(value, values)
+            for place, text in enumerate(operands):
+                repeated = template.count(f"{{{place}}}") > 1
+                if text.depth > DEEPEST or len(text.text) > SHARED_LENGTH and repeated:
+                    operands[place] = self._placed(text, pending)
+            text = _formatted(template, operands, value.axis)
+            if index == len(values) - 1:
+                if value.content in ("real_dc", "imag_dc"):
+                    text = Text(f"positive({text.text})")  # not a view of the argument
+            elif uses[index] > 1 and len(text.text) > SHARED_LENGTH:
+                text = self._placed(text, pending)
             texts.append(text)
-        self._number(texts[-1], pending, constant_names)
+        self._number(texts[-1].text, pending, constant_names)
+
+    @staticmethod
+    def _template(value, values):
+        if value.content in ("pow_iii", "pow_lll"):
+            exponent = values[value.operands[1]]
+            if exponent.what == "constant":
+                return INVERSE_POWER if exponent.content < 0 else OPCODES["pow_ddd"]
+        return OPCODES[value.content]
 
     @staticmethod
     def _operand_texts(values, value, texts, constant_names):
@@ -458,22 +510,24 @@ class Call:
         for index, operand in zip(value.operands, operands, strict=True):
             text = texts[index]
             if operand.what == "constant":
-                text = _literal(operand.content)
-                if text is None:
+                literal = _literal(operand.content)
+                if literal is None:
                     name = f"c{len(constant_names)}"
-                    text = constant_names.setdefault(index, (name, operand))[0]
-                elif operand.letter not in computed and operand.letter != "s":
-                    text = f"{CASTS[operand.letter]}({text})"
+                    text = Text(constant_names.setdefault(index, (name, operand))[0])
+                elif operand.letter in computed:
+                    text = Text(literal)
+                else:
+                    text = Text(f"{CASTS[operand.letter]}({literal})", TIGHTEST, 1)
             result.append(text)
         return result
 
     @staticmethod
-    def _place(text, pending):
+    def _placed(text, pending):
         """A name for the text: itself if it is one, else a new step's."""
-        if text[0] in "vtc" and text[1:].isdigit():
+        if re.fullmatch(r"[vtc]\d+", text.text):
             return text
-        pending.append((text, None, None, None))
-        return f"t{len(pending) - 1}"
+        pending.append((text.text, None, None, None))
+        return Text(f"t{len(pending) - 1}")
 
     def _number(self, text, pending, constant_names):
         """Turns names v, c and t into the places of values: arguments, constants, results of steps."""
@@ -643,12 +697,12 @@ def disassemble(program):
 class Last(threading.local):
     """What re_evaluate runs again."""
 
-    record = None  # (NumExpr, names, reference to out, order, casting)
+    record = None  # (NumExpr, names, reference to out, order, casting, dtypes and Call for them or None)
 
     def __getitem__(self, key):
         if self.record is None:
             raise KeyError(key)
-        program, names, out, order, casting = self.record
+        program, names, out, order, casting = self.record[:5]
         kwargs = {"out": out, "order": order, "casting": casting, "ex_uses_vml": False}
         return {"ex": program, "argnames": list(names), "kwargs": kwargs}[key]
 

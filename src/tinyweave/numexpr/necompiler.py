@@ -49,8 +49,8 @@ _numexpr_cache = CacheDict(CACHED)
 
 # --- reading the text -----------------------------------------------------------------------------
 
-# What no expression needs: statements, slices, names with double underscores, attributes but real and imag. The
-# point of a number is none: 1.5, 2.e-5, 1.5j.
+# What no expression needs: statements, slices, names with double underscores, attributes but real and imag.
+# The point of a number is none: 1.5, 2.e-5, 1.5j.
 _FORBIDDEN = re.compile(
     r"[;:\[]"
     r"|(^|\W)__\w+__($|\W)"
@@ -96,6 +96,7 @@ class _Reader:
 
     def __init__(self, types):
         self.types = types
+        self.variables = {}
 
     def read(self, tree):
         method = getattr(self, type(tree).__name__, None)
@@ -111,8 +112,10 @@ class _Reader:
     def Name(self, tree):
         if tree.id in expressions.functions:
             return expressions.functions[tree.id]
-        type_ = self.types.get(tree.id, default_type)
-        return expressions.VariableNode(tree.id, type_to_kind[type_])
+        if tree.id not in self.variables:
+            kind = type_to_kind[self.types.get(tree.id, default_type)]
+            self.variables[tree.id] = expressions.VariableNode(tree.id, kind)
+        return self.variables[tree.id]
 
     def BinOp(self, tree):
         # a + b + c + ...: as long as one likes, without recursion
@@ -305,7 +308,7 @@ _FUNCTION = 0x1  # CO_OPTIMIZED: its variables are not in f_locals itself
 
 
 def getArguments(names, local_dict=None, global_dict=None, _frame_depth=2):
-    """The arrays of these names, from local_dict, else the caller's locals; from global_dict, else its globals."""
+    """The arrays of these names, from local_dict (the caller's locals) or global_dict (its globals)."""
     return _arguments(names, local_dict, global_dict, sys._getframe(_frame_depth))
 
 
@@ -399,7 +402,8 @@ def evaluate(
         program = plan.program(dtypes, _compiled.__wrapped__)
         return program.prepare(dtypes, casting).into(arrays, out, order, casting)
     program, call = _call(plan, dtypes)
-    _numexpr_last.record = (program, plan.names, None if out is None else ref(out), order, casting)
+    kept = None if out is None else ref(out)
+    _numexpr_last.record = (program, plan.names, kept, order, casting, dtypes, call)
     if out is None and order == "K" and casting == "same_kind":
         result = _quiet.copy().run(call.compute, *arrays)
         return result if type(result) is ndarray else asarray(result)
@@ -426,7 +430,8 @@ def validate(
         frame = sys._getframe(_frame_depth - 1)
         arrays = _arguments(plan.names, local_dict, global_dict, frame)
         program = plan.program([array.dtype for array in arrays])
-        _numexpr_last.record = (program, plan.names, None if out is None else ref(out), order, casting)
+        kept = None if out is None else ref(out)
+        _numexpr_last.record = (program, plan.names, kept, order, casting, None, None)
     except Exception as error:
         return error
     return None
@@ -443,9 +448,13 @@ def re_evaluate(local_dict=None, global_dict=None, _frame_depth=2):
             "A previous evaluate() execution was not found, please call `validate` or `evaluate` once before "
             "`re_evaluate`"
         )
-    program, names, out, order, casting = record
+    program, names, out, order, casting, dtypes, call = record
     arrays = _arguments(names, local_dict, global_dict, sys._getframe(_frame_depth - 1))
-    call = program.prepare([array.dtype for array in arrays], casting)
+    if dtypes != tuple([array.dtype for array in arrays]):
+        call = program.prepare([array.dtype for array in arrays], casting)
+    if out is None and order == "K":
+        result = _quiet.copy().run(call.compute, *arrays)
+        return result if type(result) is ndarray else asarray(result)
     return call.into(arrays, None if out is None else out(), order, casting)
 
 

@@ -48,8 +48,8 @@ def detect_number_of_threads():
 
 
 def _init_num_threads():
-    """Sets the number of threads that NUMEXPR_NUM_THREADS or OMP_NUM_THREADS asks for, else one a processor (at
-    most 16, or NUMEXPR_MAX_THREADS), unless TINYWEAVE_NUM_THREADS is set. Returns it."""
+    """Sets the number of threads that NUMEXPR_NUM_THREADS or OMP_NUM_THREADS asks for, else one a processor
+    (at most 16, or NUMEXPR_MAX_THREADS), unless TINYWEAVE_NUM_THREADS is set. Returns it."""
     requested = _requested()
     if requested is None:
         if os.environ.get("TINYWEAVE_NUM_THREADS"):
