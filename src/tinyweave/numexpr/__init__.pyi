@@ -4,7 +4,11 @@ from typing import Any, Final, Literal, TypeAlias
 from numpy import ndarray
 from numpy.typing import ArrayLike
 
-from . import expressions, interpreter, necompiler, utils, version
+from . import expressions as expressions
+from . import interpreter as interpreter
+from . import necompiler as necompiler
+from . import utils as utils
+from . import version as version
 from .expressions import E
 from .interpreter import NumExpr as _NumExpr
 

@@ -114,6 +114,8 @@ def fold(function, *values):
         bits = exponent if function is operator.lshift else exponent * base.bit_length()
         if bits > _CONSTANT_BITS and base not in (-1, 0, 1):
             raise OverflowError("Python int too large to convert to C long")
+    if function is operator.invert and isinstance(values[0], bool):
+        return ~int(values[0])  # of a bool Python warns
     with numpy.errstate(all="ignore"):
         return function(*values)
 
@@ -310,7 +312,7 @@ class ConstantNode(LeafNode):
         return ConstantNode(-self.value)
 
     def __invert__(self):
-        return ConstantNode(not self.value if isinstance(self.value, bool) else ~self.value)
+        return ConstantNode(fold(operator.invert, self.value))
 
 
 class RawNode:
