@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../runtime/blocks.h"
 #include "../runtime/symbols.h"
 #include "../src/backend/library.h"
 #include "../src/backend/machine.h"
@@ -189,7 +190,10 @@ resolve(void *context, const char *name)
         kernel->prints |= symbol->symbol_class == SYMBOL_STDIO;
         return symbol->address;
     }
-    const void *address = resolve_helper(kernel->state, name);
+    const void *address = blocks_find(name);
+    if (address == NULL) {
+        address = resolve_helper(kernel->state, name);
+    }
     if (address == NULL) {
         address = library_symbol(kernel->handles, kernel->handle_count, name);
     }

@@ -30,15 +30,3 @@ span_check(struct span *span, long step)
         span->flags[step] |= raised;
     }
 }
-
-int
-span_again(struct span *span)
-{
-    if (span->careful || (fp_status_get() | span->seen) == 0) {
-        return 0;
-    }
-    fp_status_clear();
-    span->seen = 0;
-    span->careful = 1;
-    return 1;
-}

@@ -1,8 +1,8 @@
 /* span.h: what the C text of an array expression sees: a run of consecutive elements, and NumPy's loops.
  *
- * Floating-point flags are looked at once a block. A block that raised some is computed once more, and from then on
- * with a look behind every step (`careful`), so that each flag is told by the ufunc that raised it. Where the result
- * lies upon an operand no block can be computed twice, and the span is careful from its start.
+ * Floating-point flags are looked at once a span. One that raised some is computed once more, with a look behind every
+ * step (`careful`), so that each flag is told by the ufunc that raised it. Where the result lies upon an operand no
+ * span can be computed twice, and it is careful at once.
  */
 #ifndef TINYWEAVE_SPAN_H
 #define TINYWEAVE_SPAN_H
@@ -30,7 +30,7 @@ struct span {
     long careful;
     const struct span_loop *loops;
     unsigned char *flags; /* of each step, NumPy's NPY_FPE_ bits */
-    unsigned seen;        /* flags raised while not careful, before a loop of NumPy's that clears them */
+    unsigned seen; /* flags raised while not careful, before a loop of NumPy's that clears them */
 };
 
 /* Calls loop `index`; `x` to `w` as many as it has inputs. */
@@ -38,7 +38,5 @@ void span_loop(struct span *span, long index, long count, void *out, const void 
                const void *z, const void *w);
 /* Puts the flags raised since the last look down to step `step`. */
 void span_check(struct span *span, long step);
-/* Whether the block has to be computed again, carefully. */
-int span_again(struct span *span);
 
 #endif

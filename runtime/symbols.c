@@ -21,6 +21,7 @@
 
 #include "complex.h"
 #include "python.h"
+#include "span.h"
 #include "stdio.h"
 #include "symbols.h"
 

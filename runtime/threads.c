@@ -336,23 +336,35 @@ call_workers(uint32_t needed)
 static bool
 worth_waking(uint32_t parts)
 {
-    return pool.part_time == 0 || parts * pool.part_time > 2 * WAKE_TIME;
+    return pool.part_time == 0 || pool.part_time > 2 * WAKE_TIME / parts;
 }
 
-/* The caller's share. When the workers were let sleep, and its parts take longer than thought, they are called now. */
+/* Does a part and returns how long it took; the last may be a small rest, and tells nothing. */
+static int64_t
+time_part(const struct task *task, uint32_t left)
+{
+    int64_t start = nanoseconds();
+    do_part(task);
+    return left == 0 ? INT64_MAX : nanoseconds() - start + 1;
+}
+
+/* The caller's share. When the workers were let sleep, and its parts take longer than thought, they are called now.
+ * The shortest part counts: it was not interrupted. */
 static void
 do_parts(uint32_t needed, bool called)
 {
     struct task task;
     uint64_t ticket;
-    int64_t start = nanoseconds(), done = 0;
+    int64_t shortest = INT64_MAX;
     while (parts_left(ticket = atomic_load(&pool.ticket)) != 0) {
         if (!take_part(ticket, &task)) {
             continue;
         }
-        do_part(&task);
-        pool.part_time = (nanoseconds() - start) / ++done + 1;
         uint32_t left = parts_left(ticket) - 1;
+        int64_t time = time_part(&task, left);
+        if (time < shortest) {
+            pool.part_time = shortest = time;
+        }
         if (!called && left > 1 && worth_waking(left)) {
             call_workers(needed);
             called = true;
@@ -375,16 +387,16 @@ await_parts(void)
     atomic_store(&pool.awaited, false);
 }
 
-/* Workers spin while jobs come so soon one after another that it pays, and each has a processor. */
-static void
-set_patience(bool soon, uint32_t workers)
+/* How long workers spin for the next job: in full when this one came soon enough for it after the last, else half as
+ * long as before; not at all when threads share processors. */
+static int64_t
+next_patience(uint32_t workers)
 {
-    int64_t before = atomic_load(&pool.patience);
-    bool crowded = (int)workers >= atomic_load(&pool.processors);
-    int64_t patience = crowded ? 0 : soon ? WAKE_TIME : before / 2;
-    if (patience != before) {
-        atomic_store(&pool.patience, patience);
+    if ((int)workers >= atomic_load(&pool.processors)) {
+        return 0;
     }
+    bool soon = nanoseconds() - pool.ended < WAKE_TIME;
+    return soon ? WAKE_TIME : atomic_load(&pool.patience) / 2;
 }
 
 /* A single short job lets sleeping workers sleep; in a row of them they are called, to spin for the next. */
@@ -392,10 +404,10 @@ static void
 run_together(work_function *work, void *context, uint32_t parts, uint32_t workers)
 {
     uint32_t needed = parts - 1 < workers ? parts - 1 : workers;
-    bool soon = nanoseconds() - pool.ended < WAKE_TIME;
-    bool called = soon || worth_waking(parts);
+    int64_t patience = next_patience(workers);
+    bool called = patience == WAKE_TIME || worth_waking(parts);
     set_wanted(workers);
-    set_patience(soon, workers);
+    atomic_store(&pool.patience, patience);
     publish_job(work, context, parts);
     if (called) {
         call_workers(needed);

@@ -4,16 +4,12 @@
 #ifdef __x86_64__
 
 #include <dlfcn.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "blocks.h"
 #include "vectormath_level.h"
 
 static struct vectormath_level *const LEVELS[] = {&vectormath_v2, &vectormath_v3, &vectormath_v4};
-
-/* Held while libmvec is opened and a level's addresses are filled in. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The level of that name, if the processor runs it. */
 static struct vectormath_level *
@@ -58,11 +54,9 @@ vectormath_find_level(const char *level_name, const char *name, const char *type
     if (level == NULL) {
         return NULL;
     }
-    pthread_mutex_lock(&lock);
     if (!level->opened) {
         open_level(level);
     }
-    pthread_mutex_unlock(&lock);
     return find_function(level, name, type);
 }
 

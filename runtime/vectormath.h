@@ -22,7 +22,8 @@ struct vector_function {
     void **address;     /* where the symbol's address goes; NULL in there when libmvec lacks it */
 };
 
-/* The function at the level of blocks_level(), or NULL. */
+/* The function at the level of blocks_level(), or NULL. The GIL is held, until a function is found; it may be called
+ * without it. */
 const struct vector_function *vectormath_find(const char *name, const char *type);
 
 /* The same at any level that the processor runs, for tests. */

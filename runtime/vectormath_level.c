@@ -1,7 +1,7 @@
 /* vectormath_level.c: loops around libmvec's functions of one CPU level; compiled once for each, with its -march.
  *
- * They work on copies of a few elements at a time: so the end of a block can be filled up with an element that
- * exists, and a special result still finds its operand when out is the operand's block.
+ * They go chunk by chunk. The end of a block is filled up with an element that exists, and results are stored when
+ * special ones among them have been looked after: out may be the operand's block.
  */
 #include "vectormath_level.h"
 
@@ -28,129 +28,151 @@
 
 enum { CHUNK = 64 };
 
-/* ---- What special results need ---- */
+/* ---- Chunks ---- */
 
-/* Is it zero, subnormal, infinite or NaN: is the exponent of no bits, or of all? */
-static inline bool
-special_f4(float value)
+/* The exponent's and the fraction's bits, turned so that those of zero, subnormal and special values are least. */
+static inline uint32_t
+rank_f4(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof(bits));
-    return (((bits >> 23) + 1) & 0xFE) == 0;
+    return (bits << 1) + (1u << 24);
 }
 
-static inline bool
-special_f8(double value)
+static inline uint64_t
+rank_f8(double value)
 {
     uint64_t bits;
     memcpy(&bits, &value, sizeof(bits));
-    return (((bits >> 52) + 1) & 0x7FE) == 0;
+    return (bits << 1) + (1ul << 53);
 }
 
-#define TYPE(type, T)                                                                              \
+/* Is it zero, subnormal, infinite or NaN? */
+#define IS_SPECIAL_f4(rank) ((rank) < 1u << 25)
+#define IS_SPECIAL_f8(rank) ((rank) < 1ul << 54)
+
+#define TYPE(type, T, B)                                                                           \
     typedef T vector_##type __attribute__((vector_size(VECTOR_BYTES)));                            \
-    typedef vector_##type vector_unary_##type(vector_##type);                                      \
-    typedef vector_##type vector_binary_##type(vector_##type, vector_##type);                      \
-    typedef T scalar_unary_##type(T);                                                              \
-    typedef T scalar_binary_##type(T, T);                                                          \
+    typedef T operand_##type __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T))));       \
+    typedef vector_##type unary_##type(vector_##type);                                             \
+    typedef vector_##type binary_##type(vector_##type, vector_##type);                             \
+    enum { LANES_##type = VECTOR_BYTES / sizeof(T) };                                              \
                                                                                                    \
     union chunk_##type {                                                                           \
         T elements[CHUNK];                                                                         \
-        vector_##type vectors[CHUNK * sizeof(T) / VECTOR_BYTES];                                   \
+        vector_##type vectors[CHUNK / LANES_##type];                                               \
     };                                                                                             \
                                                                                                    \
-    static long vector_count_##type(long count)                                                    \
+    static inline vector_##type load_##type(const T *x, long vector)                               \
     {                                                                                              \
-        const long lanes = VECTOR_BYTES / (long)sizeof(T);                                         \
-        return (count + lanes - 1) / lanes;                                                        \
+        return ((const operand_##type *)x)[vector];                                                \
     }                                                                                              \
                                                                                                    \
-    /* The last vector is filled up with the last element: what that raises is raised anyway. */   \
-    static void take_##type(union chunk_##type *chunk, const T *x, long count)                     \
+    /* The elements, and the last again: what that raises is raised anyway. */                     \
+    static const T *fill_up_##type(union chunk_##type *chunk, const T *x, long count)              \
     {                                                                                              \
-        memcpy(chunk->elements, x, (size_t)count * sizeof(T));                                     \
-        for (long i = count; i % (VECTOR_BYTES / (long)sizeof(T)) != 0; i++) {                     \
-            chunk->elements[i] = x[count - 1];                                                     \
+        for (long i = 0; i < CHUNK; i++) {                                                         \
+            chunk->elements[i] = x[i < count ? i : count - 1];                                     \
+        }                                                                                          \
+        return chunk->elements;                                                                    \
+    }                                                                                              \
+                                                                                                   \
+    static inline bool any_special_##type(const union chunk_##type *chunk)                         \
+    {                                                                                              \
+        B least = rank_##type(chunk->elements[0]);                                                 \
+        for (long i = 0; i < CHUNK; i++) {                                                         \
+            const B rank = rank_##type(chunk->elements[i]);                                        \
+            least = rank < least ? rank : least;                                                   \
+        }                                                                                          \
+        return IS_SPECIAL_##type(least);                                                           \
+    }                                                                                              \
+                                                                                                   \
+    static inline void store_##type(T *out, const union chunk_##type *chunk, long count)           \
+    {                                                                                              \
+        if (count >= CHUNK) {                                                                      \
+            memcpy(out, chunk, sizeof(*chunk));                                                    \
+        }                                                                                          \
+        else {                                                                                     \
+            memcpy(out, chunk, (size_t)count * sizeof(T));                                         \
         }                                                                                          \
     }                                                                                              \
                                                                                                    \
-    static bool any_special_##type(const union chunk_##type *chunk, long count)                    \
+    static void unary_patch_##type(long count, T *results, const T *x, T (*scalar)(T))             \
     {                                                                                              \
-        unsigned found = 0;                                                                        \
-        for (long i = 0; i < count; i++) {                                                         \
-            found |= special_##type(chunk->elements[i]);                                           \
-        }                                                                                          \
-        return found != 0;                                                                         \
-    }                                                                                              \
-                                                                                                   \
-    static void unary_chunk_##type(long count, T *out, const T *x, vector_unary_##type *vector,    \
-                                   scalar_unary_##type *scalar)                                    \
-    {                                                                                              \
-        union chunk_##type xs, results;                                                            \
-        take_##type(&xs, x, count);                                                                \
-        const unsigned before = fp_quiet_begin();                                                  \
-        for (long i = 0; i < vector_count_##type(count); i++) {                                    \
-            results.vectors[i] = vector(xs.vectors[i]);                                            \
-        }                                                                                          \
-        fp_quiet_end(before);                                                                      \
-        const long special_count = any_special_##type(&results, count) ? count : 0;                \
-        for (long i = 0; i < special_count; i++) {                                                 \
-            if (special_##type(results.elements[i]) && !isnan(xs.elements[i])) {                   \
-                results.elements[i] = scalar(xs.elements[i]);                                      \
+        for (long i = 0; i < count && i < CHUNK; i++) {                                            \
+            if (IS_SPECIAL_##type(rank_##type(results[i])) && !isnan(x[i])) {                      \
+                results[i] = scalar(x[i]);                                                         \
             }                                                                                      \
         }                                                                                          \
-        memcpy(out, results.elements, (size_t)count * sizeof(T));                                  \
     }                                                                                              \
                                                                                                    \
-    static void binary_chunk_##type(long count, T *out, const T *x, const T *y,                    \
-                                    vector_binary_##type *vector, scalar_binary_##type *scalar)    \
+    static void binary_patch_##type(long count, T *results, const T *x, const T *y,                \
+                                    T (*scalar)(T, T))                                             \
     {                                                                                              \
-        union chunk_##type xs, ys, results;                                                        \
-        take_##type(&xs, x, count);                                                                \
-        take_##type(&ys, y, count);                                                                \
-        const unsigned before = fp_quiet_begin();                                                  \
-        for (long i = 0; i < vector_count_##type(count); i++) {                                    \
-            results.vectors[i] = vector(xs.vectors[i], ys.vectors[i]);                             \
-        }                                                                                          \
-        fp_quiet_end(before);                                                                      \
-        const long special_count = any_special_##type(&results, count) ? count : 0;                \
-        for (long i = 0; i < special_count; i++) {                                                 \
-            if (special_##type(results.elements[i])) {                                             \
-                results.elements[i] = scalar(xs.elements[i], ys.elements[i]);                      \
+        for (long i = 0; i < count && i < CHUNK; i++) {                                            \
+            if (IS_SPECIAL_##type(rank_##type(results[i]))) {                                      \
+                results[i] = scalar(x[i], y[i]);                                                   \
             }                                                                                      \
         }                                                                                          \
-        memcpy(out, results.elements, (size_t)count * sizeof(T));                                  \
+    }                                                                                              \
+                                                                                                   \
+    static void unary_loop_##type(long count, T *out, const T *x, unary_##type *vector,            \
+                                  T (*scalar)(T))                                                  \
+    {                                                                                              \
+        union chunk_##type x_end, results;                                                         \
+        unsigned before = fp_quiet_begin();                                                        \
+        for (; count > 0; count -= CHUNK, out += CHUNK, x += CHUNK) {                              \
+            x = count < CHUNK ? fill_up_##type(&x_end, x, count) : x;                              \
+            for (long i = 0; i < CHUNK / LANES_##type; i++) {                                      \
+                results.vectors[i] = vector(load_##type(x, i));                                    \
+            }                                                                                      \
+            if (any_special_##type(&results)) {                                                    \
+                fp_quiet_end(before);                                                              \
+                unary_patch_##type(count, results.elements, x, scalar);                            \
+                before = fp_quiet_begin();                                                         \
+            }                                                                                      \
+            store_##type(out, &results, count);                                                    \
+        }                                                                                          \
+        fp_quiet_end(before);                                                                      \
+    }                                                                                              \
+                                                                                                   \
+    static void binary_loop_##type(long count, T *out, const T *x, const T *y,                     \
+                                   binary_##type *vector, T (*scalar)(T, T))                       \
+    {                                                                                              \
+        union chunk_##type x_end, y_end, results;                                                  \
+        unsigned before = fp_quiet_begin();                                                        \
+        for (; count > 0; count -= CHUNK, out += CHUNK, x += CHUNK, y += CHUNK) {                  \
+            x = count < CHUNK ? fill_up_##type(&x_end, x, count) : x;                              \
+            y = count < CHUNK ? fill_up_##type(&y_end, y, count) : y;                              \
+            for (long i = 0; i < CHUNK / LANES_##type; i++) {                                      \
+                results.vectors[i] = vector(load_##type(x, i), load_##type(y, i));                 \
+            }                                                                                      \
+            if (any_special_##type(&results)) {                                                    \
+                fp_quiet_end(before);                                                              \
+                binary_patch_##type(count, results.elements, x, y, scalar);                        \
+                before = fp_quiet_begin();                                                         \
+            }                                                                                      \
+            store_##type(out, &results, count);                                                    \
+        }                                                                                          \
+        fp_quiet_end(before);                                                                      \
     }
-TYPE(f4, float)
-TYPE(f8, double)
+TYPE(f4, float, uint32_t)
+TYPE(f8, double, uint64_t)
 
 /* ---- The functions ---- */
-
-static long
-chunk_length(long left)
-{
-    return left < CHUNK ? left : CHUNK;
-}
 
 #define UNARY_TYPE(type, T, name, scalar)                                                          \
     static void *address_##name##_##type;                                                          \
     static void name##_##type(long count, void *out, const void *x, const void *y)                 \
     {                                                                                              \
         (void)y;                                                                                   \
-        for (long i = 0; i < count; i += CHUNK) {                                                  \
-            unary_chunk_##type(chunk_length(count - i), (T *)out + i, (const T *)x + i,            \
-                               (vector_unary_##type *)address_##name##_##type, scalar);            \
-        }                                                                                          \
+        unary_loop_##type(count, out, x, (unary_##type *)address_##name##_##type, scalar);         \
     }
 #define BINARY_TYPE(type, T, name, scalar)                                                         \
     static void *address_##name##_##type;                                                          \
     static void name##_##type(long count, void *out, const void *x, const void *y)                 \
     {                                                                                              \
-        for (long i = 0; i < count; i += CHUNK) {                                                  \
-            binary_chunk_##type(chunk_length(count - i), (T *)out + i, (const T *)x + i,           \
-                                (const T *)y + i, (vector_binary_##type *)address_##name##_##type, \
-                                scalar);                                                           \
-        }                                                                                          \
+        binary_loop_##type(count, out, x, y, (binary_##type *)address_##name##_##type, scalar);    \
     }
 #define UNARY(name, function)                                                                      \
     UNARY_TYPE(f4, float, name, function##f)                                                       \

@@ -9,11 +9,14 @@
 #include "backend/library.h"
 #include "call/arguments.h"
 #include "call/compile.h"
+#include "call/evaluate.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "../runtime/threads.h"
 #include "frontend/formula.h"
 #include "call/interpret.h"
+#include "call/interpret.h"
+#include "frontend/formula.h"
 #include "state.h"
 
 /* The last kernels of inline that are kept alive though nobody calls them. */
@@ -142,6 +145,7 @@ cache_clear(PyObject *self, PyObject *Py_UNUSED(ignored))
     struct state *state = get_state(module);
     inline_clear(module);
     compile_clear(module);
+    evaluate_clear(module);
     size_t removed;
     Py_BEGIN_ALLOW_THREADS removed = disk_clear(state->disk);
     Py_END_ALLOW_THREADS return PyLong_FromSize_t(removed);
@@ -306,6 +310,10 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
+     evaluate_doc},
+    {"expression", (PyCFunction)(void (*)(void))expression_call, METH_FASTCALL | METH_KEYWORDS,
+     expression_doc},
     {"get_num_threads", core_get_num_threads, METH_NOARGS,
      "get_num_threads($module, /)\n--\n\n"
      "How many threads an array expression may run on, the caller's own included.\n\n"
@@ -406,7 +414,7 @@ exec_module(PyObject *module)
     state->sites = PyDict_New();
     state->empty_tuple = PyTuple_New(0);
     if (state->sites == NULL || state->empty_tuple == NULL || add_cache(module, state) < 0 ||
-        compile_init(module) < 0) {
+        compile_init(module) < 0 || evaluate_init(module) < 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", TINYWEAVE_VERSION);
@@ -423,6 +431,9 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->function_type);
     Py_VISIT(state->sites);
     Py_VISIT(state->libraries);
+    Py_VISIT(state->expression_type);
+    Py_VISIT(state->expressions);
+    Py_VISIT(state->blitzes);
     Py_VISIT(state->living_libraries);
     return 0;
 }
@@ -434,6 +445,9 @@ clear_module(PyObject *module)
     Py_CLEAR(state->compile_error);
     Py_CLEAR(state->cache_type);
     Py_CLEAR(state->info_type);
+    Py_CLEAR(state->expressions);
+    Py_CLEAR(state->blitzes);
+    Py_CLEAR(state->expression_type);
     Py_CLEAR(state->libraries); /* each refers to the module */
     Py_CLEAR(state->living_libraries);
     Py_CLEAR(state->library_type);
@@ -467,6 +481,9 @@ free_module(void *pointer)
     Py_CLEAR(state->empty_tuple);
     formula_classes_free(state);
     interpret_clear(state);
+    Py_CLEAR(state->ufuncs);
+    interpret_clear(state);
+    formula_classes_free(state);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

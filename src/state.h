@@ -29,6 +29,7 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
+    NAME(expr)                                                                                     \
     NAME(verbose)                                                                                  \
     NAME(astype)                                                                                   \
     NAME(casting)                                                                                  \
@@ -54,7 +55,13 @@ struct state {
     PyObject *empty_tuple;
     PyObject *operator_ufuncs; /* a tuple of NumPy's, by enum formula_operator (call/interpret.c) */
     PyObject *copyto;          /* numpy.copyto */
-    PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *ufuncs;          /* a tuple of NumPy's functions (call/ufuncs.h) */
+    PyTypeObject *expression_type;
+    PyObject *expressions; /* text -> Expression: the last ones used (call/evaluate.c) */
+    PyObject *blitzes;     /* the same of blitz */
+    PyObject *sites;       /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *libraries;   /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *sites;           /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */

@@ -5,10 +5,14 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-PyObject *evaluate_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords);
-PyObject *expression_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords);
-PyObject *explain_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords);
-PyObject *blitz_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords);
+PyObject *evaluate_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count,
+                        PyObject *keywords);
+PyObject *expression_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count,
+                          PyObject *keywords);
+PyObject *explain_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count,
+                       PyObject *keywords);
+PyObject *blitz_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count,
+                     PyObject *keywords);
 extern const char evaluate_doc[], expression_doc[], explain_doc[], blitz_doc[];
 
 /* Adds the type Expression to the module; 0, or -1 with an exception. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "interpret.h"
+#include "reduce.h"
 
 int
 evaluation_start(struct evaluation *evaluation, struct state *state, const struct formula *formula,
@@ -16,7 +17,8 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     evaluation->partition = partition_hold(partition);
     evaluation->names = names;
     evaluation->function = function;
-    evaluation->values = count <= EVALUATION_SMALL ? evaluation->small : malloc(count * sizeof(PyObject *));
+    evaluation->values =
+        count <= EVALUATION_SMALL ? evaluation->small : malloc(count * sizeof(PyObject *));
     if (evaluation->values == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -73,6 +75,19 @@ chosen_branch(const struct evaluation *evaluation, const struct formula_node *no
     return truth < 0 ? -1 : truth ? 1 : 2;
 }
 
+/* The region that is the operand of a reduction and of nothing else, and not computed as an array; or NULL. */
+static struct region *
+reduced_region(const struct evaluation *evaluation, int index)
+{
+    const struct formula_node *node = &evaluation->formula->nodes[index];
+    bool reduction =
+        node->kind == FORMULA_CALL && node->operation == FORMULA_REDUCTION && node->child_count > 0;
+    return reduction && evaluation->values[node->children[0]] == NULL &&
+                   evaluation->partition->readers[node->children[0]] == 1
+               ? evaluation->partition->regions[node->children[0]]
+               : NULL;
+}
+
 /* A node that has to be computed before this one: -1: none; -2 with an exception. */
 static int
 next_needed(const struct evaluation *evaluation, int index)
@@ -82,8 +97,15 @@ next_needed(const struct evaluation *evaluation, int index)
     if (region != NULL) {
         return first_missing(evaluation, region->leaves, region->leaf_count);
     }
+    region = reduced_region(evaluation, index);
+    if (region != NULL) {
+        int needed = first_missing(evaluation, region->leaves, region->leaf_count);
+        return needed >= 0 ? needed
+                           : first_missing(evaluation, node->children + 1, node->child_count - 1);
+    }
     if (node->kind != FORMULA_CONDITION || evaluation->values[node->children[0]] == NULL) {
-        return first_missing(evaluation, node->children, node->kind == FORMULA_CONDITION ? 1 : node->child_count);
+        return first_missing(evaluation, node->children,
+                             node->kind == FORMULA_CONDITION ? 1 : node->child_count);
     }
     int branch = chosen_branch(evaluation, node);
     return branch < 0    ? -2
@@ -98,10 +120,11 @@ compute_plain(struct evaluation *evaluation, int index)
 {
     const struct formula_node *node = &evaluation->formula->nodes[index];
     int branch = node->kind == FORMULA_CONDITION ? chosen_branch(evaluation, node) : 0;
-    PyObject *value = branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
-                      : branch < 0 ? NULL
-                                   : interpret_node(evaluation->state, evaluation->formula, index, evaluation->values,
-                                                    evaluation->names, evaluation->function);
+    PyObject *value =
+        branch > 0   ? Py_NewRef(evaluation->values[node->children[branch]])
+        : branch < 0 ? NULL
+                     : interpret_node(evaluation->state, evaluation->formula, index,
+                                      evaluation->values, evaluation->names, evaluation->function);
     evaluation->values[index] = value;
     return value == NULL ? -1 : 0;
 }
@@ -128,16 +151,28 @@ cut_at(struct evaluation *evaluation, int node)
     return 0;
 }
 
+/* A region as an array or, where `out` fits, in it. */
+static int
+compute_region(struct evaluation *evaluation, struct region *region, PyArrayObject *out)
+{
+    int refused;
+    enum region_result result = region_run(evaluation, region, out, &refused);
+    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+}
+
 static int
 compute(struct evaluation *evaluation, int index, PyArrayObject *out)
 {
     struct region *region = evaluation->partition->regions[index];
+    if (region != NULL) {
+        return compute_region(evaluation, region, out);
+    }
+    region = reduced_region(evaluation, index);
     if (region == NULL) {
         return compute_plain(evaluation, index);
     }
-    int refused;
-    enum region_result result = region_run(evaluation, region, out, &refused);
-    return result == REGION_REFUSED ? cut_at(evaluation, refused) : (int)result;
+    enum region_result result = reduce_run(evaluation, index, region);
+    return result == REGION_REFUSED ? compute_region(evaluation, region, NULL) : (int)result;
 }
 
 int

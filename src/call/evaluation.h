@@ -12,17 +12,18 @@ enum { EVALUATION_SMALL = 64 };
 struct evaluation {
     struct state *state;
     const struct formula *formula;
-    struct partition *partition;  /* a reference */
-    PyObject **values;            /* by node, owned */
-    PyObject *const *names;       /* by name, operands */
+    struct partition *partition; /* a reference */
+    PyObject **values;           /* by node, owned */
+    PyObject *const *names;      /* by name, operands */
     const char *function;
     PyObject *small[EVALUATION_SMALL];
 };
 
 /* Starts with the partition given, of which it takes a reference. Returns 0, or -1 with an exception;
  * evaluation_finish is owed either way. */
-int evaluation_start(struct evaluation *evaluation, struct state *state, const struct formula *formula,
-                     struct partition *partition, PyObject *const *names, const char *function);
+int evaluation_start(struct evaluation *evaluation, struct state *state,
+                     const struct formula *formula, struct partition *partition,
+                     PyObject *const *names, const char *function);
 void evaluation_finish(struct evaluation *evaluation);
 
 /* Computes a node and all it needs, of a condition with a scalar the chosen branch only; values[node] then has it.

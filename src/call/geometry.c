@@ -63,7 +63,8 @@ find_shape(const struct graph *graph, PyArrayObject *const *arrays, struct geome
     geometry->dimensions = 0;
     for (int i = 0; i < graph->array_count; i++) {
         int dimensions = PyArray_NDIM(arrays[i]);
-        geometry->dimensions = dimensions > geometry->dimensions ? dimensions : geometry->dimensions;
+        geometry->dimensions =
+            dimensions > geometry->dimensions ? dimensions : geometry->dimensions;
     }
     for (int axis = 0; axis < geometry->dimensions; axis++) {
         geometry->shape[axis] = 1;
@@ -123,7 +124,8 @@ sort_axes(const struct layout *layouts, const struct step *step, int dimensions,
 
 /* A ufunc's result is laid out in the order of its operands; a cast of an operand keeps its order. */
 static void
-lay_out_step(const struct graph *graph, const struct step *step, struct layout *layouts, int dimensions)
+lay_out_step(const struct graph *graph, const struct step *step, struct layout *layouts,
+             int dimensions)
 {
     struct layout *layout = &layouts[step->output];
     int order[NPY_MAXDIMS];
@@ -131,11 +133,13 @@ lay_out_step(const struct graph *graph, const struct step *step, struct layout *
         layout->shape[axis] = 1;
         for (int i = 0; i < step->input_count; i++) {
             const npy_intp *shape = layouts[step->inputs[i]].shape;
-            layout->shape[axis] = shape != NULL && shape[axis] != 1 ? shape[axis] : layout->shape[axis];
+            layout->shape[axis] =
+                shape != NULL && shape[axis] != 1 ? shape[axis] : layout->shape[axis];
         }
     }
     if (step->kind == STEP_CAST && step->name == NULL) {
-        memcpy(layout->strides, layouts[step->inputs[0]].strides, (size_t)dimensions * sizeof(npy_intp));
+        memcpy(layout->strides, layouts[step->inputs[0]].strides,
+               (size_t)dimensions * sizeof(npy_intp));
         return;
     }
     sort_axes(layouts, step, dimensions, order);
@@ -187,7 +191,8 @@ geometry_find(const struct graph *graph, PyArrayObject *const *arrays, struct ge
     }
     for (size_t i = 0; i < values; i++) {
         if (graph->values[i].kind != VALUE_SCALAR) {
-            layouts[i] = (struct layout){numbers + 2 * i * dimensions, numbers + (2 * i + 1) * dimensions};
+            layouts[i] =
+                (struct layout){numbers + 2 * i * dimensions, numbers + (2 * i + 1) * dimensions};
         }
         if (graph->values[i].kind == VALUE_ARRAY) {
             lay_out_array(arrays[graph->values[i].slot], &layouts[i], (int)dimensions);
@@ -245,8 +250,8 @@ joins(const npy_intp *strides, int array_count, int axis, npy_intp extent)
 }
 
 int
-geometry_axes(const struct geometry *geometry, PyArrayObject *const *arrays, int array_count, const npy_intp *result,
-              npy_intp *extents, npy_intp *strides)
+geometry_axes(const struct geometry *geometry, PyArrayObject *const *arrays, int array_count,
+              const npy_intp *result, npy_intp *extents, npy_intp *strides)
 {
     int order[NPY_MAXDIMS];
     int count = order_axes(geometry, result, order), axes = 0;
@@ -254,7 +259,8 @@ geometry_axes(const struct geometry *geometry, PyArrayObject *const *arrays, int
         extents[axes] = geometry->shape[order[i]];
         for (int array = 0; array <= array_count; array++) {
             strides[array * NPY_MAXDIMS + axes] =
-                array < array_count ? array_stride(geometry, arrays[array], order[i]) : result[order[i]];
+                array < array_count ? array_stride(geometry, arrays[array], order[i])
+                                    : result[order[i]];
         }
         if (axes > 0 && joins(strides, array_count, axes, extents[axes - 1])) {
             extents[axes - 1] *= extents[axes];
@@ -276,6 +282,7 @@ geometry_array(const struct geometry *geometry, int type)
 {
     PyArray_Descr *descr = PyArray_DescrFromType(type);
     bool empty = PyArray_MultiplyList(geometry->shape, geometry->dimensions) == 0;
-    return (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, geometry->dimensions, geometry->shape,
-                                                 empty ? NULL : geometry->strides, NULL, 0, NULL);
+    return (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, geometry->dimensions,
+                                                 geometry->shape, empty ? NULL : geometry->strides,
+                                                 NULL, 0, NULL);
 }

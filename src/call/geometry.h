@@ -9,12 +9,14 @@
 struct geometry {
     int dimensions; /* of the result */
     npy_intp shape[NPY_MAXDIMS];
-    npy_intp strides[NPY_MAXDIMS]; /* of the result, as NumPy would lay it out step by step (order="K") */
+    npy_intp strides
+        [NPY_MAXDIMS]; /* of the result, as NumPy would lay it out step by step (order="K") */
 };
 
 /* Finds shape and order of the graph's result; `arrays` by slot. Returns 0; 1 where the shapes do not broadcast; -1
  * when memory is out. */
-int geometry_find(const struct graph *graph, PyArrayObject *const *arrays, struct geometry *geometry);
+int geometry_find(const struct graph *graph, PyArrayObject *const *arrays,
+                  struct geometry *geometry);
 
 /* The axes along which a sweep goes: those of the result by falling strides, the innermost first, without those of
  * one element, and joined where every array allows it. `result` has the result's strides by axis. Fills `extents` and,

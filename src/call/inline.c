@@ -15,7 +15,7 @@
 #include "../frontend/snippet.h"
 #include "../state.h"
 #include "arguments.h"
-#include "frame.h"
+#include "lookup.h"
 #include "options.h"
 
 #define FUNCTION "inline"
@@ -312,37 +312,14 @@ values_free(struct values *values)
     }
 }
 
-static void
-name_not_found(const struct request *request, PyObject *name)
-{
-    if (request->local_dict != NULL) {
-        PyErr_Format(PyExc_NameError,
-                     FUNCTION "(): name '%U' is not in local_dict, and not a global", name);
-    }
-    else {
-        PyErr_Format(PyExc_NameError,
-                     FUNCTION
-                     "(): name '%U' is neither a local of the caller nor a global (a name of an "
-                     "enclosing function counts only where the caller uses it too)",
-                     name);
-    }
-}
-
 /* Returns a new reference, or NULL with an exception. */
 static PyObject *
-look_up(const struct request *request, const struct frame *frame, PyObject *name, Py_ssize_t *hint)
+look_up(const struct lookup *lookup, PyObject *name, Py_ssize_t *hint)
 {
-    PyObject *value = request->local_dict != NULL ? frame_mapping_value(request->local_dict, name)
-                                                  : frame_local(frame, name, hint);
-    if (value != NULL || PyErr_Occurred()) {
-        return value;
-    }
-    PyObject *globals = request->global_dict != NULL ? request->global_dict : frame->globals;
-    if (globals != NULL) {
-        value = frame_mapping_value(globals, name);
-    }
+    PyObject *value = lookup_name(lookup, name, hint);
     if (value == NULL && !PyErr_Occurred()) {
-        name_not_found(request, name);
+        PyErr_Format(PyExc_NameError, FUNCTION "(): name '%U' is not defined%s", name,
+                     lookup_hint(lookup));
     }
     return value;
 }
@@ -352,12 +329,12 @@ static int
 take_values(const struct request *request, PyObject *names, Py_ssize_t *hints,
             struct values *values)
 {
-    struct frame frame;
-    frame_caller(&frame);
+    struct lookup lookup;
+    lookup_start(&lookup, request->local_dict, request->global_dict);
     for (Py_ssize_t i = 0; i < values->count; i++) {
         PyObject *name = PyTuple_GET_ITEM(names, i);
         Py_ssize_t no_hint = -1;
-        PyObject *value = look_up(request, &frame, name, hints != NULL ? &hints[i] : &no_hint);
+        PyObject *value = look_up(&lookup, name, hints != NULL ? &hints[i] : &no_hint);
         if (value == NULL) {
             return -1;
         }

@@ -13,10 +13,9 @@
 struct place {
     const struct formula *formula;
     int node;
-    const char *function;
 };
 
-/* Raises "FUNCTION(): MESSAGE", and the text with a caret. Returns NULL. */
+/* Raises the message, and the text with a caret. Returns NULL. */
 static PyObject *
 fail(const struct place *place, PyObject *exception, const char *format, ...)
 {
@@ -31,7 +30,7 @@ fail(const struct place *place, PyObject *exception, const char *format, ...)
         PyErr_SetObject(exception, message);
     }
     else {
-        formula_raise(place->formula, place->node, exception, "%s(): %U", place->function, message);
+        formula_raise(place->formula, place->node, exception, "%U", message);
     }
     Py_DECREF(message);
     return NULL;
@@ -212,7 +211,7 @@ static PyObject *
 fail_integer(const struct place *place, int operation)
 {
     return fail(place, PyExc_OverflowError,
-                "the integer that '%s' gives does not fit 64 bits: expected -2**63 to 2**64-1",
+                "the integer that '%s' gives does not fit into 64 bits: expected -2**63 to 2**64-1",
                 OPERATOR_SIGNS[operation]);
 }
 
@@ -440,10 +439,10 @@ compute_condition(const struct place *place, const struct formula_node *node,
 
 PyObject *
 interpret_node(struct state *state, const struct formula *formula, int node,
-               PyObject *const *values, PyObject *const *names, const char *function)
+               PyObject *const *values, PyObject *const *names, const char *Py_UNUSED(function))
 {
     const struct formula_node *it = &formula->nodes[node];
-    const struct place place = {formula, node, function};
+    const struct place place = {formula, node};
     switch (it->kind) {
     case FORMULA_CONSTANT:
         return Py_NewRef(it->object);
@@ -712,8 +711,11 @@ array_to_cast(PyObject *value, const struct wanted *wanted)
     PyArray_Descr *least = PyArray_DescrFromType(weak);
     bool fits = PyArray_CanCastTypeTo(least, dtype, NPY_SAME_KIND_CASTING);
     Py_DECREF(least);
-    Py_INCREF(fits ? dtype : NULL);
-    return PyArray_FromAny(value, fits ? dtype : NULL, 0, 0, 0, NULL);
+    if (!fits) {
+        return PyArray_FROM_O(value);
+    }
+    Py_INCREF(dtype); /* FromAny takes a reference */
+    return PyArray_FromAny(value, dtype, 0, 0, 0, NULL);
 }
 
 /* As an array's astype(dtype, order, casting, copy=False); a scalar stays one. */
@@ -800,8 +802,7 @@ static PyObject *
 result_by_copy(struct state *state, const struct place *place, PyObject *const *values,
                PyObject *const *names, const struct wanted *wanted)
 {
-    PyObject *value =
-        interpret_node(state, place->formula, place->node, values, names, place->function);
+    PyObject *value = interpret_node(state, place->formula, place->node, values, names, NULL);
     if (value == NULL || !check_values(place, &value, 1)) {
         Py_XDECREF(value);
         return NULL;
@@ -830,7 +831,7 @@ interpret_result(struct state *state, const struct formula *formula, int node,
                  PyObject *const *values, PyObject *const *names,
                  const struct result_options *options, const char *function)
 {
-    const struct place place = {formula, node, function};
+    const struct place place = {formula, node};
     struct wanted wanted;
     PyObject *result = NULL;
     if (read_wanted(state, options, &wanted, function) == 0) {
@@ -946,10 +947,9 @@ interpret_store_item(struct state *Py_UNUSED(state), PyObject *target, PyObject 
 
 int
 interpret_statement(struct state *Py_UNUSED(state), const struct formula *formula,
-                    const struct formula_statement *statement, PyObject *const *values,
-                    const char *function)
+                    const struct formula_statement *statement, PyObject *const *values)
 {
-    const struct place place = {formula, statement->target, function};
+    const struct place place = {formula, statement->target};
     const struct formula_node *target = &formula->nodes[statement->target];
     PyObject *value = values[statement->value];
     return target->kind == FORMULA_SUBSCRIPT

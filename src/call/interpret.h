@@ -45,8 +45,7 @@ int interpret_store_item(struct state *state, PyObject *target, PyObject *index,
  * that is a SUBSCRIPT, of the target's children (the target itself is not needed). Returns as they do; for a target
  * that is no array with a TypeError that points into the text. */
 int interpret_statement(struct state *state, const struct formula *formula,
-                        const struct formula_statement *statement, PyObject *const *values,
-                        const char *function);
+                        const struct formula_statement *statement, PyObject *const *values);
 
 /* Gives back what the state holds for this file. */
 void interpret_clear(struct state *state);

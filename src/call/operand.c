@@ -102,7 +102,7 @@ check_integer(PyObject *integer, PyObject *name, const char *function)
 {
     if (integer != NULL && !operand_integer_fits(integer)) {
         PyErr_Format(PyExc_OverflowError,
-                     "%s(): '%U' does not fit 64 bits: expected an int from -2**63 to 2**64-1",
+                     "%s(): '%U' does not fit into 64 bits: expected an int from -2**63 to 2**64-1",
                      function, name);
         Py_CLEAR(integer);
     }
@@ -123,7 +123,9 @@ take_python_scalar(PyObject *value, PyObject *name, const char *function)
         return PyFloat_FromDouble(PyFloat_AS_DOUBLE(value));
     }
     if (PyComplex_Check(value)) {
-        return PyComplex_FromCComplex(((PyComplexObject *)value)->cval);
+        return PyComplex_CheckExact(value)
+                   ? Py_NewRef(value)
+                   : PyComplex_FromCComplex(((PyComplexObject *)value)->cval);
     }
     if (PyUnicode_Check(value)) {
         return PyUnicode_FromObject(value);
@@ -136,25 +138,31 @@ take_python_scalar(PyObject *value, PyObject *name, const char *function)
     return NULL;
 }
 
-/* A scalar of a class that Python code derived from one of NumPy's, or of a dtype of another package. */
+/* Whether NumPy knows the dtype of that class, which Python code derived from one of NumPy's, or another package
+ * made for its own dtype. */
+static bool
+has_dtype(PyTypeObject *type)
+{
+    PyArray_Descr *dtype = PyType_IsSubtype(type, &PyVoidArrType_Type)
+                               ? NULL
+                               : PyArray_DescrFromTypeObject((PyObject *)type);
+    bool known = dtype != NULL && dtype->type_num != NPY_OBJECT;
+    Py_XDECREF(dtype);
+    PyErr_Clear();
+    return known;
+}
+
+/* By way of an array, whose elements are of a class of NumPy's. */
 static PyObject *
 take_derived_scalar(PyObject *value, PyObject *name, const char *function)
 {
-    if (PyArray_IsScalar(value, Void)) {
+    if (!has_dtype(Py_TYPE(value))) {
         return refuse(value, name, function);
     }
     PyArrayObject *array = (PyArrayObject *)PyArray_FromScalar(value, NULL);
-    if (array == NULL) {
-        return NULL;
-    }
-    bool known = PyTypeNum_ISUSERDEF(PyArray_TYPE(array));
-    PyObject *scalar =
-        PyArray_TYPE(array) == NPY_OBJECT ? NULL : PyArray_ToScalar(PyArray_DATA(array), array);
-    Py_DECREF(array);
-    if (scalar != NULL && !known && PyType_HasFeature(Py_TYPE(scalar), Py_TPFLAGS_HEAPTYPE)) {
-        Py_CLEAR(scalar);
-    }
-    return scalar == NULL && !PyErr_Occurred() ? refuse(value, name, function) : scalar;
+    PyObject *scalar = array == NULL ? NULL : PyArray_ToScalar(PyArray_DATA(array), array);
+    Py_XDECREF(array);
+    return scalar;
 }
 
 static PyObject *

@@ -16,10 +16,12 @@ struct kernel;
 
 struct variant {
     struct variant *next;
-    struct operand *types;  /* of the region's leaves and then its nodes */
-    PyObject **ufuncs;      /* by node of the formula, borrowed from the graph: of FORMULA_NAMED calls; NULL: none */
+    int result_type;       /* to which the root is cast; -1: as it is */
+    struct operand *types; /* of the region's leaves and then its nodes */
+    PyObject **
+        ufuncs; /* by node of the formula, borrowed from the graph: of FORMULA_NAMED calls; NULL: none */
     struct graph graph;
-    struct kernel *kernel;  /* a reference */
+    struct kernel *kernel; /* a reference */
     size_t scratch;
     unsigned cost;
 };
@@ -40,11 +42,13 @@ struct partition {
     const struct formula *formula; /* which outlives it */
     bool *cut;                     /* by node: computed by NumPy */
     struct region **regions;       /* by node: the region whose root it is, or NULL */
+    int *readers;                  /* by node: how many nodes and statements read it */
     struct arena arena;
 };
 
 /* Cuts a formula, with the further cuts given by node (NULL: none). NULL with an exception when memory is out. */
-struct partition *partition_new(struct state *state, const struct formula *formula, const bool *cut);
+struct partition *partition_new(struct state *state, const struct formula *formula,
+                                const bool *cut);
 struct partition *partition_hold(struct partition *partition);
 void partition_release(struct partition *partition);
 
@@ -58,13 +62,17 @@ enum region_result {
 
 /* Computes a region whose leaves have their values. With an `out` that fits (dtype, shape, alignment, no overlap but
  * an exact one) the result is stored there, and values[root] is `out`; else values[root] is a new array or scalar. */
-enum region_result region_run(struct evaluation *evaluation, struct region *region, PyArrayObject *out, int *refused);
+enum region_result region_run(struct evaluation *evaluation, struct region *region,
+                              PyArrayObject *out, int *refused);
 
-/* The variant for the leaves' values as they are, compiled if need be; NULL with an exception, or, where blocks are
- * not used, without. */
-struct variant *region_variant(struct evaluation *evaluation, struct region *region, int *refused);
+/* The variant for the leaves' values as they are, with the root cast to a type (-1: not at all), compiled if need be.
+ * NULL with an exception; or, where blocks are not used or the root is a scalar, without. */
+struct variant *region_variant(struct evaluation *evaluation, struct region *region,
+                               int result_type);
+void variant_free(struct variant *variant);
 
-/* Appends what was made of the region: its steps with their types, and the C text. */
-int region_explain(const struct evaluation *evaluation, const struct variant *variant, struct buffer *text);
+/* Appends what was made of a region: its steps with their types and what does them, and the C text. Returns 0, or -1
+ * when memory is out. */
+int region_explain(const struct variant *variant, struct buffer *text);
 
 #endif

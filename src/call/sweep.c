@@ -13,44 +13,23 @@
 #define LONG_WORK 100000
 #define THREADED_WORK 400000
 
-/* Elements a thread takes at once; a multiple of any block. */
-#define PART 32768
-
 /* Rows shorter than this share blocks. */
 #define SHORT_ROW 128
 
-/* So much scratch lies on the stack. */
-#define STACK_SCRATCH 49152
+/* So much memory of a worker lies on the stack. */
+#define STACK_MEMORY 49152
 
 /* Between two blocks of gathered operands. */
 #define GAP 320
 
-/* How the elements are cut up: a unit is a piece of a row, or several short rows. */
-struct plan {
-    struct sweep *sweep;
-    npy_intp row;   /* elements of a row */
-    npy_intp rows;
-    npy_intp piece; /* elements of a unit: of long rows */
-    npy_intp pieces; /* units of a row; 0: short rows */
-    npy_intp group;  /* rows of a unit: of short rows */
-    npy_intp units;
-    npy_intp part; /* units of a thread's part */
-    bool *direct;  /* by array: used where it lies */
-    bool all_direct;
-    size_t memory; /* bytes: scratch of the code, blocks of what is gathered */
-    atomic_uchar *flags;
-    atomic_bool careful;
-    atomic_bool failed;
-};
-
 /* ---- Gathering ---- */
 
-#define COPY_STRIDED(type)                                                                                             \
-    for (npy_intp i = 0; i < count; i++) {                                                                             \
-        type element;                                                                                                  \
-        memcpy(&element, from + i * from_stride, sizeof(type));                                                        \
-        memcpy(to + i * to_stride, &element, sizeof(type));                                                            \
-    }                                                                                                                  \
+#define COPY_STRIDED(type)                                                                         \
+    for (npy_intp i = 0; i < count; i++) {                                                         \
+        type element;                                                                              \
+        memcpy(&element, from + i * from_stride, sizeof(type));                                    \
+        memcpy(to + i * to_stride, &element, sizeof(type));                                        \
+    }                                                                                              \
     break
 
 struct wide {
@@ -58,7 +37,8 @@ struct wide {
 };
 
 static void
-copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size, npy_intp count)
+copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size,
+             npy_intp count)
 {
     if (to_stride == size && from_stride == size) {
         memcpy(to, from, (size_t)(count * size));
@@ -94,31 +74,15 @@ swap_bytes(char *data, int number, npy_intp bytes)
     }
 }
 
-/* ---- Spans ---- */
-
-/* What a thread works with. */
-struct worker {
-    struct plan *plan;
-    struct span span;
-    char **blocks;    /* of each array the block it is gathered to */
-    char **positions; /* of each array where the row begins */
-    npy_intp *index;  /* of the row, by axis */
-};
-
-static void
-enter(struct worker *worker, npy_intp count)
-{
-    worker->span.count = count;
-    worker->plan->sweep->code(NULL, &worker->span);
-}
+/* ---- Positions ---- */
 
 /* Moves every array's position to a row. */
 static void
-find_row(struct worker *worker, npy_intp row)
+find_row(struct sweep_worker *worker, npy_intp row)
 {
-    const struct sweep *sweep = worker->plan->sweep;
+    const struct sweep *sweep = worker->sweep;
     for (int array = 0; array <= sweep->array_count; array++) {
-        worker->positions[array] = sweep->arrays[array].data;
+        worker->positions[array] = worker->bases[array];
     }
     for (int axis = 1; axis < sweep->dimensions; axis++) {
         worker->index[axis] = row % sweep->extents[axis];
@@ -130,9 +94,9 @@ find_row(struct worker *worker, npy_intp row)
 }
 
 static void
-next_row(struct worker *worker)
+next_row(struct sweep_worker *worker)
 {
-    const struct sweep *sweep = worker->plan->sweep;
+    const struct sweep *sweep = worker->sweep;
     for (int axis = 1; axis < sweep->dimensions; axis++) {
         bool wraps = ++worker->index[axis] == sweep->extents[axis];
         npy_intp steps = wraps ? 1 - sweep->extents[axis] : 1;
@@ -146,103 +110,160 @@ next_row(struct worker *worker)
     }
 }
 
+/* Copies elements of the row to the array's block, from `at` on. */
 static void
-gather(struct worker *worker, int array, npy_intp at, npy_intp start, npy_intp count)
+gather(struct sweep_worker *worker, int array, npy_intp at, npy_intp start, npy_intp count)
 {
-    const struct sweep_operand *operand = &worker->plan->sweep->arrays[array];
+    const struct sweep_operand *operand = &worker->sweep->arrays[array];
     char *to = worker->blocks[array] + at * operand->size;
-    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0], operand->strides[0],
-                 operand->size, count);
+    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0],
+                 operand->strides[0], operand->size, count);
     if (operand->swap > 0) {
         swap_bytes(to, operand->swap, count * operand->size);
     }
 }
 
 static void
-scatter(struct worker *worker, npy_intp at, npy_intp start, npy_intp count)
+scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count)
 {
-    int array = worker->plan->sweep->array_count;
-    const struct sweep_operand *result = &worker->plan->sweep->arrays[array];
+    int array = worker->sweep->array_count;
+    const struct sweep_operand *result = &worker->sweep->arrays[array];
     char *from = worker->blocks[array] + at * result->size;
     if (result->swap > 0) {
         swap_bytes(from, result->swap, count * result->size);
     }
-    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from, result->size,
-                 result->size, count);
+    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from,
+                 result->size, result->size, count);
+}
+
+/* ---- Ranges ---- */
+
+/* Reading the flags costs 12 ns: it is done once for so many elements. */
+#define SPAN 16384
+
+static void
+enter(struct sweep_worker *worker, npy_intp count)
+{
+    struct span *span = &worker->span;
+    span->count = count;
+    worker->sweep->code(NULL, span);
+    if (!span->careful && (fp_status_get() | span->seen) != 0) {
+        fp_status_clear();
+        span->careful = true;
+        worker->sweep->code(NULL, span);
+    }
+}
+
+static int
+slot_of(const struct sweep *sweep, int array)
+{
+    return array < sweep->array_count ? array : sweep->slot_count;
 }
 
 /* Elements start to start + count of the row that the positions are at. */
 static void
-run_piece(struct worker *worker, npy_intp start, npy_intp count)
+run_piece(struct sweep_worker *worker, npy_intp start, npy_intp count)
 {
-    const struct plan *plan = worker->plan;
-    const struct sweep *sweep = plan->sweep;
-    npy_intp step = plan->all_direct ? count : sweep->block;
+    const struct sweep *sweep = worker->sweep;
+    npy_intp step = sweep->all_direct ? SPAN : sweep->block;
     for (npy_intp done = 0; done < count; done += step) {
         npy_intp length = count - done < step ? count - done : step;
         for (int array = 0; array <= sweep->array_count; array++) {
-            int slot = array < sweep->array_count ? array : sweep->slot_count;
-            worker->span.data[slot] = plan->direct[array]
-                                          ? worker->positions[array] + (start + done) * sweep->arrays[array].size
-                                          : worker->blocks[array];
-            if (!plan->direct[array] && array < sweep->array_count) {
+            worker->span.data[slot_of(sweep, array)] =
+                sweep->direct[array]
+                    ? worker->positions[array] + (start + done) * sweep->arrays[array].size
+                    : worker->blocks[array];
+            if (!sweep->direct[array] && array < sweep->array_count) {
                 gather(worker, array, 0, start + done, length);
             }
         }
         enter(worker, length);
-        if (!plan->direct[sweep->array_count]) {
+        if (!sweep->direct[sweep->array_count]) {
             scatter(worker, 0, start + done, length);
         }
     }
 }
 
-/* Several short rows as one block. */
 static void
-run_rows(struct worker *worker, npy_intp first, npy_intp count)
+run_long_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
 {
-    const struct plan *plan = worker->plan;
-    const struct sweep *sweep = plan->sweep;
+    npy_intp row = worker->sweep->extents[0], offset = start % row;
+    find_row(worker, start / row);
+    while (count > 0) {
+        npy_intp length = row - offset < count ? row - offset : count;
+        run_piece(worker, offset, length);
+        count -= length;
+        offset = 0;
+        if (count > 0) {
+            next_row(worker);
+        }
+    }
+}
+
+/* Visits the pieces of rows that a block is made of. */
+static void
+visit_rows(struct sweep_worker *worker, npy_intp start, npy_intp count,
+           void (*visit)(struct sweep_worker *worker, npy_intp at, npy_intp offset,
+                         npy_intp length))
+{
+    npy_intp row = worker->sweep->extents[0], offset = start % row;
+    find_row(worker, start / row);
+    for (npy_intp at = 0; at < count; offset = 0) {
+        npy_intp length = row - offset < count - at ? row - offset : count - at;
+        visit(worker, at, offset, length);
+        at += length;
+        if (at < count) {
+            next_row(worker);
+        }
+    }
+}
+
+static void
+gather_operands(struct sweep_worker *worker, npy_intp at, npy_intp offset, npy_intp length)
+{
+    for (int array = 0; array < worker->sweep->array_count; array++) {
+        if (!worker->sweep->direct[array]) {
+            gather(worker, array, at, offset, length);
+        }
+    }
+}
+
+static void
+run_short_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
+{
+    const struct sweep *sweep = worker->sweep;
+    for (npy_intp done = 0; done < count; done += sweep->block) {
+        npy_intp length = count - done < sweep->block ? count - done : sweep->block;
+        for (int array = 0; array <= sweep->array_count; array++) {
+            worker->span.data[slot_of(sweep, array)] =
+                sweep->direct[array]
+                    ? worker->bases[array] + (start + done) * sweep->arrays[array].size
+                    : worker->blocks[array];
+        }
+        visit_rows(worker, start + done, length, gather_operands);
+        enter(worker, length);
+        if (!sweep->direct[sweep->array_count]) {
+            visit_rows(worker, start + done, length, scatter);
+        }
+    }
+}
+
+void
+sweep_range(struct sweep_worker *worker, npy_intp start, npy_intp count, char *to)
+{
+    const struct sweep *sweep = worker->sweep;
     int result = sweep->array_count;
-    find_row(worker, first);
-    for (int array = 0; array <= result; array++) {
-        int slot = array < result ? array : sweep->slot_count;
-        worker->span.data[slot] = plan->direct[array] ? worker->positions[array] : worker->blocks[array];
+    worker->bases[result] =
+        to == NULL ? sweep->arrays[result].data : to - start * sweep->arrays[result].size;
+    if (sweep->short_rows) {
+        run_short_rows(worker, start, count);
     }
-    for (npy_intp row = 0; row < count; row++, next_row(worker)) {
-        for (int array = 0; array < result; array++) {
-            if (!plan->direct[array]) {
-                gather(worker, array, row * plan->row, 0, plan->row);
-            }
-        }
-    }
-    enter(worker, count * plan->row);
-    if (!plan->direct[result]) {
-        find_row(worker, first);
-        for (npy_intp row = 0; row < count; row++, next_row(worker)) {
-            scatter(worker, row * plan->row, 0, plan->row);
-        }
+    else {
+        run_long_rows(worker, start, count);
     }
 }
 
-static void
-run_units(struct worker *worker, npy_intp first, npy_intp last)
-{
-    const struct plan *plan = worker->plan;
-    for (npy_intp unit = first; unit < last; unit++) {
-        if (plan->pieces == 0) {
-            npy_intp row = unit * plan->group;
-            run_rows(worker, row, plan->rows - row < plan->group ? plan->rows - row : plan->group);
-            continue;
-        }
-        npy_intp start = unit % plan->pieces * plan->piece;
-        if (start == 0 || unit == first) {
-            find_row(worker, unit / plan->pieces);
-        }
-        run_piece(worker, start, plan->row - start < plan->piece ? plan->row - start : plan->piece);
-    }
-}
-
-/* ---- Memory of a thread ---- */
+/* ---- A worker's memory ---- */
 
 static size_t
 rounded(size_t size)
@@ -254,19 +275,16 @@ static size_t
 pointers_size(const struct sweep *sweep)
 {
     size_t arrays = (size_t)sweep->array_count + 1;
-    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) + rounded(2 * arrays * sizeof(char *)) +
-           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) + rounded((size_t)sweep->step_count);
+    return rounded((size_t)(sweep->slot_count + 1) * sizeof(char *)) +
+           rounded(3 * arrays * sizeof(char *)) +
+           rounded((size_t)sweep->dimensions * sizeof(npy_intp)) +
+           rounded((size_t)sweep->step_count);
 }
 
 static size_t
-worker_memory(const struct plan *plan)
+block_size(const struct sweep *sweep, int array)
 {
-    const struct sweep *sweep = plan->sweep;
-    size_t size = pointers_size(sweep) + rounded(sweep->scratch) + 64;
-    for (int array = 0; array <= sweep->array_count; array++) {
-        size += plan->direct[array] ? 0 : rounded((size_t)(sweep->block * sweep->arrays[array].size) + GAP);
-    }
-    return size;
+    return rounded((size_t)(sweep->block * sweep->arrays[array].size) + GAP);
 }
 
 static char *
@@ -277,72 +295,51 @@ carve(char **memory, size_t size)
     return piece;
 }
 
-static void
-prepare_worker(struct worker *worker, struct plan *plan, char *memory)
+void
+sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memory)
 {
-    const struct sweep *sweep = plan->sweep;
     size_t arrays = (size_t)sweep->array_count + 1;
     memory = (char *)rounded((size_t)memory);
-    *worker = (struct worker){.plan = plan};
+    worker->sweep = sweep;
+    worker->span = (struct span){.loops = sweep->loops};
     worker->span.data = (char **)carve(&memory, (size_t)(sweep->slot_count + 1) * sizeof(char *));
-    worker->blocks = (char **)carve(&memory, 2 * arrays * sizeof(char *));
+    worker->bases = (char **)carve(&memory, 3 * arrays * sizeof(char *));
+    worker->blocks = worker->bases + arrays;
     worker->positions = worker->blocks + arrays;
     worker->index = (npy_intp *)carve(&memory, (size_t)sweep->dimensions * sizeof(npy_intp));
     worker->span.flags = (unsigned char *)carve(&memory, (size_t)sweep->step_count);
     memset(worker->span.flags, 0, (size_t)sweep->step_count);
     worker->span.scratch = carve(&memory, sweep->scratch);
-    worker->span.loops = sweep->loops;
-    worker->span.careful = atomic_load_explicit(&plan->careful, memory_order_relaxed);
+    worker->span.careful = __atomic_load_n(&sweep->careful, __ATOMIC_RELAXED);
     for (int array = 0; array <= sweep->array_count; array++) {
-        if (!plan->direct[array]) {
-            worker->blocks[array] = carve(&memory, (size_t)(sweep->block * sweep->arrays[array].size) + GAP);
-        }
+        worker->bases[array] = sweep->arrays[array].data;
+        worker->blocks[array] =
+            sweep->direct[array] ? NULL : carve(&memory, block_size(sweep, array));
     }
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-}
-
-static void
-run_with(struct plan *plan, char *memory, npy_intp first, npy_intp last)
-{
-    struct worker worker;
-    prepare_worker(&worker, plan, memory);
     fp_status_clear();
-    run_units(&worker, first, last);
-    if (worker.span.careful) {
-        atomic_store_explicit(&plan->careful, true, memory_order_relaxed);
-        for (int step = 0; step < plan->sweep->step_count; step++) {
-            atomic_fetch_or_explicit(&plan->flags[step], worker.span.flags[step], memory_order_relaxed);
-        }
-    }
 }
 
-static void
-run_part(void *context, size_t part)
+void
+sweep_worker_finish(struct sweep_worker *worker)
 {
-    struct plan *plan = context;
-    npy_intp first = (npy_intp)part * plan->part;
-    npy_intp last = plan->units - first < plan->part ? plan->units : first + plan->part;
-    if (plan->memory <= STACK_SCRATCH) {
-        char memory[STACK_SCRATCH];
-        run_with(plan, memory, first, last);
+    struct sweep *sweep = worker->sweep;
+    if (!worker->span.careful) {
         return;
     }
-    char *memory = malloc(plan->memory);
-    if (memory == NULL) {
-        atomic_store(&plan->failed, true);
-        return;
+    __atomic_store_n(&sweep->careful, true, __ATOMIC_RELAXED);
+    for (int step = 0; step < sweep->step_count; step++) {
+        __atomic_fetch_or(&sweep->flags[step], worker->span.flags[step], __ATOMIC_RELAXED);
     }
-    run_with(plan, memory, first, last);
-    free(memory);
 }
 
-/* ---- Cutting up ---- */
+/* ---- How the arrays are gone over ---- */
 
-/* Whether the array's rows follow one another without a gap. */
+/* Whether the elements follow one another without a gap. */
 static bool
-rows_follow(const struct sweep *sweep, const struct sweep_operand *operand)
+is_consecutive(const struct sweep *sweep, const struct sweep_operand *operand)
 {
     npy_intp stride = operand->size;
     for (int axis = 0; axis < sweep->dimensions; axis++) {
@@ -354,81 +351,123 @@ rows_follow(const struct sweep *sweep, const struct sweep_operand *operand)
     return true;
 }
 
-static void
-find_direct(struct plan *plan)
+static bool
+is_direct(const struct sweep *sweep, const struct sweep_operand *operand)
 {
-    const struct sweep *sweep = plan->sweep;
-    plan->all_direct = true;
+    if (!operand->aligned || operand->swap > 0) {
+        return false;
+    }
+    return sweep->short_rows ? is_consecutive(sweep, operand)
+                             : operand->strides[0] == operand->size || sweep->extents[0] == 1;
+}
+
+void
+sweep_start(struct sweep *sweep)
+{
+    sweep->size = 1;
+    for (int axis = 0; axis < sweep->dimensions; axis++) {
+        sweep->size *= sweep->extents[axis];
+    }
+    sweep->short_rows = sweep->extents[0] < SHORT_ROW && sweep->size > sweep->extents[0];
+    sweep->all_direct = true;
+    sweep->memory = pointers_size(sweep) + rounded(sweep->scratch) + 64;
     for (int array = 0; array <= sweep->array_count; array++) {
-        const struct sweep_operand *operand = &sweep->arrays[array];
-        plan->direct[array] = operand->aligned && operand->swap == 0 &&
-                              (plan->pieces > 0 ? operand->strides[0] == operand->size || plan->row == 1
-                                                : rows_follow(sweep, operand));
-        plan->all_direct &= plan->direct[array];
+        sweep->direct[array] = is_direct(sweep, &sweep->arrays[array]);
+        sweep->all_direct &= sweep->direct[array];
+        sweep->memory += sweep->direct[array] ? 0 : block_size(sweep, array);
+    }
+}
+
+/* ---- All elements ---- */
+
+struct group {
+    struct sweep *sweeps;
+    int count;
+    npy_intp part;
+    size_t memory;
+    atomic_bool failed;
+};
+
+static void
+run_group(struct group *group, char *memory, npy_intp start, npy_intp count)
+{
+    for (int i = 0; i < group->count; i++) {
+        struct sweep_worker worker;
+        sweep_worker_start(&worker, &group->sweeps[i], memory);
+        sweep_range(&worker, start, count, NULL);
+        sweep_worker_finish(&worker);
     }
 }
 
 static void
-cut_up(struct plan *plan)
+run_part(void *context, size_t part)
 {
-    const struct sweep *sweep = plan->sweep;
-    plan->row = sweep->extents[0];
-    plan->rows = 1;
-    for (int axis = 1; axis < sweep->dimensions; axis++) {
-        plan->rows *= sweep->extents[axis];
-    }
-    if (plan->rows > 1 && plan->row < SHORT_ROW) {
-        plan->group = sweep->block / plan->row;
-        plan->units = (plan->rows + plan->group - 1) / plan->group;
-        plan->part = PART / (plan->group * plan->row) + 1;
-    }
-    else {
-        plan->piece = PART;
-        plan->pieces = (plan->row + PART - 1) / PART;
-        plan->units = plan->rows * plan->pieces;
-        plan->part = plan->row >= PART ? 1 : PART / plan->row;
-    }
-}
-
-static void
-run_plan(struct plan *plan, double work)
-{
-    bool threaded = work >= THREADED_WORK && !plan->sweep->python && plan->units > plan->part;
-    if (!threaded) {
-        plan->part = plan->units;
-        run_part(plan, 0);
+    struct group *group = context;
+    npy_intp start = (npy_intp)part * group->part, rest = group->sweeps[0].size - start;
+    npy_intp count = rest < group->part ? rest : group->part;
+    if (group->memory <= STACK_MEMORY) {
+        char memory[STACK_MEMORY];
+        run_group(group, memory, start, count);
         return;
     }
-    threads_run(run_part, plan, (size_t)((plan->units + plan->part - 1) / plan->part));
+    char *memory = malloc(group->memory);
+    if (memory == NULL) {
+        atomic_store(&group->failed, true);
+        return;
+    }
+    run_group(group, memory, start, count);
+    free(memory);
+}
+
+/* One sweep alone goes through in one; several stay together within what the cache holds. */
+static void
+run_parts(struct group *group, bool threaded)
+{
+    npy_intp size = group->sweeps[0].size;
+    group->part = threaded || group->count > 1 ? SWEEP_PART : size;
+    size_t parts = (size_t)((size + group->part - 1) / group->part);
+    if (threaded) {
+        threads_run(run_part, group, parts);
+        return;
+    }
+    for (size_t part = 0; part < parts; part++) {
+        run_part(group, part);
+    }
+}
+
+bool
+sweep_is_long(double work)
+{
+    return work >= LONG_WORK;
+}
+
+bool
+sweep_is_threaded(double work)
+{
+    return work >= THREADED_WORK;
 }
 
 int
-sweep_run(struct sweep *sweep)
+sweep_run(struct sweep *sweeps, int count)
 {
-    struct plan plan = {.sweep = sweep};
-    bool direct[sweep->array_count + 1];
-    atomic_uchar flags[sweep->step_count + 1];
-    plan.direct = direct;
-    plan.flags = flags;
-    memset(flags, 0, sizeof(flags));
-    atomic_init(&plan.careful, sweep->careful);
-    cut_up(&plan);
-    find_direct(&plan);
-    plan.memory = worker_memory(&plan);
-    double work = (double)plan.row * (double)plan.rows * sweep->cost;
-    if (sweep->python || work < LONG_WORK) {
-        run_plan(&plan, work);
+    struct group group = {.sweeps = sweeps, .count = count};
+    double work = 0;
+    bool python = false;
+    for (int i = 0; i < count; i++) {
+        group.memory = sweeps[i].memory > group.memory ? sweeps[i].memory : group.memory;
+        work += (double)sweeps[i].size * sweeps[i].cost;
+        python |= sweeps[i].python;
+    }
+    if (python || !sweep_is_long(work)) {
+        run_parts(&group, false);
     }
     else {
-        Py_BEGIN_ALLOW_THREADS run_plan(&plan, work);
+        Py_BEGIN_ALLOW_THREADS run_parts(&group, sweep_is_threaded(work));
         Py_END_ALLOW_THREADS
     }
-    for (int step = 0; step < sweep->step_count; step++) {
-        sweep->flags[step] |= atomic_load_explicit(&flags[step], memory_order_relaxed);
-    }
-    if (atomic_load(&plan.failed)) {
+    if (atomic_load(&group.failed)) {
         PyErr_NoMemory();
         return -1;
     }
-    return sweep->python && PyErr_Occurred() ? -1 : 0;
+    return python && PyErr_Occurred() ? -1 : 0;
 }

@@ -12,32 +12,70 @@
 
 struct sweep_operand {
     char *data;
-    const npy_intp *strides; /* in bytes, by axis of the sweep: the innermost first; 0 where it is broadcast */
-    int size;                /* of an element */
-    int swap;                /* bytes of a number to be reversed; 0: in native order */
+    const npy_intp
+        *strides; /* in bytes, by axis of the sweep: the innermost first; 0 where it is broadcast */
+    int size;     /* of an element */
+    int swap;     /* bytes of a number to be reversed; 0: in native order */
     bool aligned;
 };
 
 struct sweep {
     call_code *code;
     const struct span_loop *loops;
-    int block;            /* elements the code works on at once */
-    size_t scratch;       /* bytes it needs */
+    int block;      /* elements the code works on at once */
+    size_t scratch; /* bytes it needs */
     int step_count;
-    unsigned cost;        /* of an element, in tenths of a nanosecond, roughly */
-    bool python;          /* the loops need the GIL, or may set an exception */
-    bool careful;         /* the result lies upon an operand */
+    unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
+    bool python;   /* the loops need the GIL, or may set an exception */
+    bool
+        careful; /* from the start, since the result lies upon an operand; or since flags were raised */
     int array_count;
-    int slot_count;       /* arrays and scalars */
+    int slot_count;               /* arrays and scalars */
     struct sweep_operand *arrays; /* array_count, then the result */
-    char *const *scalars; /* the others' values */
-    int dimensions;       /* at least 1 */
-    npy_intp *extents;    /* the innermost first */
-    unsigned char *flags; /* by step: NPY_FPE_ bits are added */
+    char *const *scalars;         /* the others' values */
+    int dimensions;               /* at least 1 */
+    npy_intp *extents;            /* the innermost first */
+    unsigned char *flags;         /* by step: NPY_FPE_ bits are added */
+    /* Found by sweep_start: */
+    npy_intp size;   /* elements */
+    bool short_rows; /* several share a block */
+    bool *direct;    /* by array, room for array_count + 1: used where it lies */
+    bool all_direct;
+    size_t memory; /* bytes a worker needs */
 };
 
-/* Runs it. Called with the GIL, which is released where the work is long. The flags of this thread are as before a
- * ufunc of NumPy's afterwards: unspecified. Returns 0, or -1 with an exception: no memory, or a loop's own. */
-int sweep_run(struct sweep *sweep);
+/* Finds how the arrays are gone over; to be called once everything else is filled in. */
+void sweep_start(struct sweep *sweep);
+
+/* Computes all elements; several sweeps of as many elements are done part by part, in their order within a part.
+ * Called with the GIL, which is released where the work is long. Returns 0, or -1 with an exception: no memory, or
+ * a loop's own. */
+int sweep_run(struct sweep *sweeps, int count);
+
+/* ---- For those who take the elements themselves (reduce.c) ---- */
+
+struct sweep_worker {
+    struct sweep *sweep;
+    struct span span;
+    char **bases;     /* of each array its first element */
+    char **blocks;    /* of each array the block it is gathered to */
+    char **positions; /* of each array where the row begins */
+    npy_intp *index;  /* of the row, by axis */
+};
+
+/* Prepares a worker of a thread in `sweep->memory` bytes; and hands its flags to the sweep. */
+void sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memory);
+void sweep_worker_finish(struct sweep_worker *worker);
+
+/* Computes `count` elements from number `start` on, in the sweep's order, to consecutive places at `to`, or, where it
+ * is NULL, to the result. */
+void sweep_range(struct sweep_worker *worker, npy_intp start, npy_intp count, char *to);
+
+/* Whether so much work (of an element, elements) is long enough to go without the GIL, or to several threads. */
+bool sweep_is_long(double work);
+bool sweep_is_threaded(double work);
+
+/* Elements a thread takes at once. */
+enum { SWEEP_PART = 32768 };
 
 #endif

@@ -7,13 +7,14 @@
 
 #include "../../runtime/blocks.h"
 #include "../call/numpy.h"
+#include "../call/ufuncs.h"
 #include <numpy/ufuncobject.h>
 
 /* What ufunc._resolve_dtypes_and_context and _get_strided_loop fill in, as NumPy documents it. */
 #define CALL_INFO "numpy_1.24_ufunc_call_info"
 struct call_info {
-    int (*strided_loop)(void *context, char *const *data, const intptr_t *count, const intptr_t *strides,
-                        void *auxdata);
+    int (*strided_loop)(void *context, char *const *data, const intptr_t *count,
+                        const intptr_t *strides, void *auxdata);
     void *context;
     void *auxdata;
     npy_bool requires_pyapi;
@@ -97,24 +98,26 @@ plain_type(PyObject *object)
         return -1;
     }
     PyArray_Descr *descr = (PyArray_Descr *)object;
-    return graph_type_name(descr->type_num) != NULL && PyArray_ISNBO(descr->byteorder) ? descr->type_num : -1;
+    return graph_type_name(descr->type_num) != NULL && PyArray_ISNBO(descr->byteorder)
+               ? descr->type_num
+               : -1;
 }
 
 /* ---- Values and steps ---- */
 
 static int
-add_value(struct graph *graph, enum value_kind kind, int type, int node)
+add_value(struct graph *graph, enum quantity_kind kind, int type, int node)
 {
-    struct value *value = &graph->values[graph->value_count];
-    *value = (struct value){.kind = kind, .type = type, .node = node, .slot = -1};
+    struct quantity *value = &graph->values[graph->value_count];
+    *value = (struct quantity){.kind = kind, .type = type, .node = node, .slot = -1};
     return graph->value_count++;
 }
 
 static int
-find_leaf(const struct graph *graph, enum value_kind kind, int type, int node)
+find_leaf(const struct graph *graph, enum quantity_kind kind, int type, int node)
 {
     for (int i = 0; i < graph->value_count; i++) {
-        const struct value *value = &graph->values[i];
+        const struct quantity *value = &graph->values[i];
         if (value->kind == kind && value->node == node && value->type == type) {
             return i;
         }
@@ -126,7 +129,8 @@ static struct step *
 add_step(struct graph *graph, enum step_kind kind, const char *name, int type)
 {
     struct step *step = &graph->steps[graph->step_count];
-    *step = (struct step){.kind = kind, .name = name, .report = graph->step_count, .type = -1, .loop = -1};
+    *step = (struct step){
+        .kind = kind, .name = name, .report = graph->step_count, .type = -1, .loop = -1};
     step->output = add_value(graph, VALUE_STEP, type, -1);
     graph->step_count++;
     return step;
@@ -166,8 +170,8 @@ cast_value(struct builder *builder, int value, int type)
     }
     for (int i = 0; i < graph->step_count; i++) {
         const struct step *step = &graph->steps[i];
-        if (step->kind == STEP_CAST && step->inputs[0] == value && graph->values[step->output].type == type &&
-            step->name == NULL) {
+        if (step->kind == STEP_CAST && step->inputs[0] == value &&
+            graph->values[step->output].type == type && step->name == NULL) {
             return step->output;
         }
     }
@@ -206,7 +210,8 @@ resolution_operand(struct builder *builder, int node)
     case OPERAND_COMPLEX:
         return Py_NewRef((PyObject *)&PyComplex_Type);
     case OPERAND_RESULT:
-        return (PyObject *)PyArray_DescrFromType(builder->graph->values[builder->node_values[node]].type);
+        return (PyObject *)PyArray_DescrFromType(
+            builder->graph->values[builder->node_values[node]].type);
     default:
         return (PyObject *)PyArray_DescrFromType(operand->type);
     }
@@ -234,8 +239,9 @@ resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int
     PyObject *arguments = operands == NULL ? NULL : PyTuple_Pack(1, operands);
     PyObject *method = PyObject_GetAttrString(ufunc, "resolve_dtypes");
     PyObject *keywords = Py_BuildValue("{s:s}", "casting", "same_kind");
-    PyObject *resolved =
-        arguments == NULL || method == NULL || keywords == NULL ? NULL : PyObject_Call(method, arguments, keywords);
+    PyObject *resolved = arguments == NULL || method == NULL || keywords == NULL
+                             ? NULL
+                             : PyObject_Call(method, arguments, keywords);
     Py_XDECREF(operands);
     Py_XDECREF(arguments);
     Py_XDECREF(method);
@@ -253,63 +259,111 @@ resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int
     return result;
 }
 
-/* The strided loop of a step's ufunc for its values. */
-static int
-get_loop(struct graph *graph, struct step *step)
+static PyObject *
+tuple_of_dtypes(const int *types, int count)
 {
-    PyObject *dtypes = PyTuple_New(step->input_count + 1);
-    PyObject *strides = PyTuple_New(step->input_count + 1);
-    struct span_loop *loop = &graph->loops[graph->loop_count];
-    loop->inputs = step->input_count;
-    for (int i = 0; dtypes != NULL && strides != NULL && i <= step->input_count; i++) {
-        const struct value *value = &graph->values[i < step->input_count ? step->inputs[i] : step->output];
-        loop->strides[i] = value->kind == VALUE_SCALAR ? 0 : graph_type_size(value->type);
-        PyTuple_SET_ITEM(dtypes, i, (PyObject *)PyArray_DescrFromType(value->type));
-        PyTuple_SET_ITEM(strides, i, PyLong_FromSsize_t(loop->strides[i]));
+    PyObject *tuple = PyTuple_New(count);
+    for (int i = 0; tuple != NULL && i < count; i++) {
+        PyTuple_SET_ITEM(tuple, i, (PyObject *)PyArray_DescrFromType(types[i]));
     }
-    PyObject *resolved = dtypes == NULL || strides == NULL
-                             ? NULL
-                             : PyObject_CallMethod(step->ufunc, "_resolve_dtypes_and_context", "(O)", dtypes);
+    return tuple;
+}
+
+static PyObject *
+tuple_of_strides(const intptr_t *strides, int count)
+{
+    PyObject *tuple = PyTuple_New(count);
+    for (int i = 0; tuple != NULL && i < count; i++) {
+        PyObject *stride = PyLong_FromSsize_t(strides[i]);
+        if (stride == NULL) {
+            Py_CLEAR(tuple);
+        }
+        else {
+            PyTuple_SET_ITEM(tuple, i, stride);
+        }
+    }
+    return tuple;
+}
+
+/* ufunc._get_strided_loop(call, fixed_strides=strides) */
+static PyObject *
+fill_call(PyObject *ufunc, PyObject *call, PyObject *strides)
+{
+    PyObject *method = PyObject_GetAttrString(ufunc, "_get_strided_loop");
+    PyObject *arguments = PyTuple_Pack(1, call);
+    PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
+    PyObject *done = method == NULL || arguments == NULL || keywords == NULL
+                         ? NULL
+                         : PyObject_Call(method, arguments, keywords);
+    Py_XDECREF(method);
+    Py_XDECREF(arguments);
+    Py_XDECREF(keywords);
+    return done;
+}
+
+int
+graph_loop(PyObject *ufunc, const int *types, int inputs, const intptr_t *strides,
+           struct span_loop *loop, PyObject **call, bool *python)
+{
+    PyObject *dtypes = tuple_of_dtypes(types, inputs + 1);
+    PyObject *fixed = strides == NULL ? Py_NewRef(Py_None) : tuple_of_strides(strides, inputs + 1);
+    PyObject *resolved =
+        dtypes == NULL || fixed == NULL
+            ? NULL
+            : PyObject_CallMethod(ufunc, "_resolve_dtypes_and_context", "(O)", dtypes);
     PyObject *done = NULL;
     if (resolved != NULL) {
-        step->call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
-        PyObject *method = PyObject_GetAttrString(step->ufunc, "_get_strided_loop");
-        PyObject *arguments = PyTuple_Pack(1, step->call);
-        PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
-        done = method == NULL || arguments == NULL || keywords == NULL ? NULL
-                                                                       : PyObject_Call(method, arguments, keywords);
-        Py_XDECREF(method);
-        Py_XDECREF(arguments);
-        Py_XDECREF(keywords);
+        *call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
+        done = fill_call(ufunc, *call, fixed);
     }
     Py_XDECREF(dtypes);
-    Py_XDECREF(strides);
+    Py_XDECREF(fixed);
     Py_XDECREF(resolved);
     if (done == NULL) {
         PyErr_Clear();
         return REFUSED;
     }
     Py_DECREF(done);
-    const struct call_info *info = PyCapsule_GetPointer(step->call, CALL_INFO);
+    const struct call_info *info = PyCapsule_GetPointer(*call, CALL_INFO);
     loop->ufunc = info->strided_loop;
     loop->context = info->context;
     loop->auxdata = info->auxdata;
-    graph->python |= info->requires_pyapi;
-    step->loop = graph->loop_count++;
+    loop->inputs = inputs;
+    *python |= info->requires_pyapi;
     return 0;
 }
 
+/* The strided loop of a step's ufunc for its values. */
+static int
+get_loop(struct graph *graph, struct step *step)
+{
+    struct span_loop *loop = &graph->loops[graph->loop_count];
+    int types[SPAN_OPERANDS + 1];
+    for (int i = 0; i <= step->input_count; i++) {
+        const struct quantity *value =
+            &graph->values[i < step->input_count ? step->inputs[i] : step->output];
+        types[i] = value->type;
+        loop->strides[i] = value->kind == VALUE_SCALAR ? 0 : graph_type_size(value->type);
+    }
+    step->loop = graph->loop_count++;
+    return graph_loop(step->ufunc, types, step->input_count, loop->strides, loop, &step->call,
+                      &graph->python);
+}
+
+/* NumPy's plain cast of the type, of consecutive elements. Casts to float16 are not among them. */
 static int
 get_cast(struct graph *graph, struct step *step)
 {
     PyArray_Descr *from = PyArray_DescrFromType(graph->values[step->inputs[0]].type);
-    PyArray_VectorUnaryFunc *cast = PyArray_GetCastFunc(from, graph->values[step->output].type);
+    int type = graph->values[step->output].type;
+    PyArray_VectorUnaryFunc *cast =
+        type < NPY_NTYPES_ABI_COMPATIBLE ? PyDataType_GetArrFuncs(from)->cast[type] : NULL;
     Py_DECREF(from);
     if (cast == NULL) {
-        PyErr_Clear();
         return REFUSED;
     }
-    graph->loops[graph->loop_count] = (struct span_loop){.cast = (void (*)(void *, void *, intptr_t, void *, void *))cast};
+    graph->loops[graph->loop_count] =
+        (struct span_loop){.cast = (void (*)(void *, void *, intptr_t, void *, void *))cast};
     step->loop = graph->loop_count++;
     return 0;
 }
@@ -362,7 +416,8 @@ operand_form(const struct graph *graph, int value)
 
 /* Whether there is a primitive for the ufunc on values of one type, in that order. */
 static bool
-try_primitive(const struct graph *graph, const char *ufunc, const int *inputs, int count, char *name)
+try_primitive(const struct graph *graph, const char *ufunc, const int *inputs, int count,
+              char *name)
 {
     int type = graph->values[inputs[0]].type;
     char forms[SPAN_OPERANDS + 1] = "";
@@ -384,7 +439,8 @@ find_ufunc_primitive(const struct graph *graph, struct step *step, char *name)
         return true;
     }
     const int swapped[2] = {step->inputs[1], step->inputs[0]};
-    for (size_t i = 0; step->input_count == 2 && i < sizeof(PRIMITIVES) / sizeof(*PRIMITIVES); i++) {
+    for (size_t i = 0; step->input_count == 2 && i < sizeof(PRIMITIVES) / sizeof(*PRIMITIVES);
+         i++) {
         if (strcmp(step->name, PRIMITIVES[i].ufunc) == 0 &&
             try_primitive(graph, PRIMITIVES[i].swapped, swapped, 2, name)) {
             step->inputs[0] = swapped[0];
@@ -398,12 +454,13 @@ find_ufunc_primitive(const struct graph *graph, struct step *step, char *name)
 bool
 graph_primitive(const struct graph *graph, struct step *step, char name[PRIMITIVE_NAME_SIZE])
 {
-    const struct value *output = &graph->values[step->output];
+    const struct quantity *output = &graph->values[step->output];
     switch (step->kind) {
     case STEP_UFUNC:
         return find_ufunc_primitive(graph, step, name);
     case STEP_CAST:
-        snprintf(name, PRIMITIVE_NAME_SIZE, "tw_cast_%s_%s_v", graph_type_name(graph->values[step->inputs[0]].type),
+        snprintf(name, PRIMITIVE_NAME_SIZE, "tw_cast_%s_%s_v",
+                 graph_type_name(graph->values[step->inputs[0]].type),
                  graph_type_name(output->type));
         return blocks_find(name) != NULL;
     case STEP_SELECT:
@@ -431,7 +488,8 @@ build_ufunc(struct builder *builder, PyObject *ufunc, const int *children, int c
     struct graph *graph = builder->graph;
     const PyUFuncObject *object = (PyUFuncObject *)ufunc;
     int types[SPAN_OPERANDS + 1], inputs[SPAN_OPERANDS];
-    if (count > SPAN_OPERANDS || object->nin != count || object->nout != 1 || object->core_enabled ||
+    if (count > SPAN_OPERANDS || ufunc == NULL || Py_TYPE(ufunc) != &PyUFunc_Type ||
+        object->nin != count || object->nout != 1 || object->core_enabled ||
         resolve_types(builder, ufunc, children, count, types) != 0) {
         return -1;
     }
@@ -459,11 +517,13 @@ where_type(struct builder *builder, const int *children)
     PyObject *operands[2] = {NULL, NULL}, *result = NULL;
     for (int i = 0; i < 2; i++) {
         PyObject *operand = resolution_operand(builder, children[i]);
-        operands[i] = operand != NULL && PyType_Check(operand) ? PyObject_CallNoArgs(operand) : Py_XNewRef(operand);
+        operands[i] = operand != NULL && PyType_Check(operand) ? PyObject_CallNoArgs(operand)
+                                                               : Py_XNewRef(operand);
         Py_XDECREF(operand);
     }
     if (operands[0] != NULL && operands[1] != NULL) {
-        result = PyObject_CallFunctionObjArgs(builder->state->numpy_result_type, operands[0], operands[1], NULL);
+        result = PyObject_CallFunctionObjArgs(ufunc_get(builder->state, UFUNC_RESULT_TYPE),
+                                              operands[0], operands[1], NULL);
     }
     int type = result == NULL ? -1 : plain_type(result);
     PyErr_Clear();
@@ -484,7 +544,8 @@ build_where(struct builder *builder, const int *children, int count)
     if (type < 0) {
         return -1;
     }
-    int inputs[3] = {operand_value(builder, children[0], NPY_BOOL), operand_value(builder, children[1], type),
+    int inputs[3] = {operand_value(builder, children[0], NPY_BOOL),
+                     operand_value(builder, children[1], type),
                      operand_value(builder, children[2], type)};
     struct step *step = add_step(graph, STEP_SELECT, NULL, type);
     for (int i = 0; i < 3; i++) {
@@ -504,7 +565,8 @@ build_cast(struct builder *builder, const struct formula_node *node)
     }
     int type = plain_type((PyObject *)descr), value = array_value(builder, node->children[0]);
     PyArray_Descr *from = PyArray_DescrFromType(builder->graph->values[value].type);
-    bool castable = type >= 0 && from->type_num != type && PyArray_CanCastTypeTo(from, descr, NPY_SAME_KIND_CASTING);
+    bool castable = type >= 0 && from->type_num != type &&
+                    PyArray_CanCastTypeTo(from, descr, NPY_SAME_KIND_CASTING);
     Py_DECREF(descr);
     Py_DECREF(from);
     if (!castable) {
@@ -522,14 +584,39 @@ build_power(struct builder *builder, const struct formula_node *node)
     struct state *state = builder->state;
     int base = node->children[0];
     int exponent = builder->operands[node->children[1]].kind;
-    int type = is_scalar(&builder->operands[base]) ? -1 : builder->graph->values[array_value(builder, base)].type;
+    int type = is_scalar(&builder->operands[base])
+                   ? -1
+                   : builder->graph->values[array_value(builder, base)].type;
     bool inexact = type >= 0 && (PyTypeNum_ISFLOAT(type) || PyTypeNum_ISCOMPLEX(type));
-    PyObject *ufunc = type >= 0 && exponent == OPERAND_INT_TWO          ? state->numpy_square
-                      : inexact && exponent == OPERAND_INT_MINUS_ONE ? state->numpy_reciprocal
-                      : inexact && exponent == OPERAND_FLOAT_HALF    ? state->numpy_sqrt
-                                                                        : NULL;
+    PyObject *ufunc = type >= 0 && exponent == OPERAND_INT_TWO ? ufunc_get(state, UFUNC_SQUARE)
+                      : inexact && exponent == OPERAND_INT_MINUS_ONE
+                          ? ufunc_get(state, UFUNC_RECIPROCAL)
+                      : inexact && exponent == OPERAND_FLOAT_HALF ? ufunc_get(state, UFUNC_SQRT)
+                                                                  : NULL;
     return ufunc != NULL ? build_ufunc(builder, ufunc, node->children, 1)
-                         : build_ufunc(builder, state->numpy_operators[FORMULA_POWER], node->children, 2);
+                         : build_ufunc(builder, ufunc_get(state, FORMULA_POWER), node->children, 2);
+}
+
+static bool
+is_none(const struct builder *builder, int node)
+{
+    return builder->formula->nodes[node].object == Py_None;
+}
+
+/* With one bound numpy.clip is minimum or maximum. */
+static int
+build_clip(struct builder *builder, const struct formula_node *node)
+{
+    const int *children = node->children;
+    bool low = !is_none(builder, children[1]), high = !is_none(builder, children[2]);
+    if (low && high) {
+        return build_ufunc(builder, ufunc_get(builder->state, UFUNC_CLIP), children, 3);
+    }
+    const int pair[2] = {children[0], low ? children[1] : children[2]};
+    return low || high ? build_ufunc(builder,
+                                     ufunc_get(builder->state, low ? UFUNC_MAXIMUM : UFUNC_MINIMUM),
+                                     pair, 2)
+                       : -1;
 }
 
 static int
@@ -543,9 +630,7 @@ build_call(struct builder *builder, int index, const struct formula_node *node)
     case FORMULA_WHERE:
         return build_where(builder, node->children, node->child_count);
     case FORMULA_CLIP:
-        return node->child_count != 3 || builder->state->numpy_clip == NULL
-                   ? -1
-                   : build_ufunc(builder, builder->state->numpy_clip, node->children, 3);
+        return build_clip(builder, node);
     case FORMULA_CAST:
         return build_cast(builder, node);
     default:
@@ -561,7 +646,8 @@ build_node(struct builder *builder, int index)
     for (int i = 0; i < node->child_count; i++) {
         int child = node->children[i];
         const struct operand *operand = &builder->operands[child];
-        if (operand->kind == OPERAND_OTHER || (operand->kind == OPERAND_RESULT && builder->node_values[child] < 0)) {
+        if ((operand->kind == OPERAND_OTHER && !is_none(builder, child)) ||
+            (operand->kind == OPERAND_RESULT && builder->node_values[child] < 0)) {
             return -1;
         }
     }
@@ -573,7 +659,7 @@ build_node(struct builder *builder, int index)
     }
     return node->operation == FORMULA_POWER
                ? build_power(builder, node)
-               : build_ufunc(builder, builder->state->numpy_operators[node->operation], node->children,
+               : build_ufunc(builder, ufunc_get(builder->state, node->operation), node->children,
                              node->child_count);
 }
 
@@ -618,14 +704,15 @@ static int
 allocate(struct builder *builder, int node_count, int count)
 {
     struct graph *graph = builder->graph;
-    size_t steps = (size_t)count * (SPAN_OPERANDS + 1), values = steps + (size_t)count * (SPAN_OPERANDS + 1);
+    size_t steps = (size_t)count * (SPAN_OPERANDS + 1),
+           values = steps + (size_t)count * (SPAN_OPERANDS + 1);
     graph->values = arena_take(&graph->arena, values * sizeof(*graph->values));
     graph->steps = arena_take(&graph->arena, steps * sizeof(*graph->steps));
     graph->slots = arena_take(&graph->arena, values * sizeof(*graph->slots));
     graph->loops = arena_take(&graph->arena, steps * sizeof(*graph->loops));
     builder->node_values = malloc((size_t)node_count * sizeof(int) + 1);
-    if (graph->values == NULL || graph->steps == NULL || graph->slots == NULL || graph->loops == NULL ||
-        builder->node_values == NULL) {
+    if (graph->values == NULL || graph->steps == NULL || graph->slots == NULL ||
+        graph->loops == NULL || builder->node_values == NULL) {
         PyErr_NoMemory();
         return -1;
     }
@@ -635,7 +722,8 @@ allocate(struct builder *builder, int node_count, int count)
 
 int
 graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
-            const struct operand *operands, PyObject *const *ufuncs, struct graph *graph, int *refused)
+            const struct operand *operands, PyObject *const *ufuncs, int result_type,
+            struct graph *graph, int *refused)
 {
     struct builder builder = {state, formula, operands, ufuncs, graph, NULL};
     *graph = (struct graph){.result = -1};
@@ -652,6 +740,9 @@ graph_build(struct state *state, const struct formula *formula, const int *nodes
             }
             graph->result = value;
         }
+    }
+    if (result == 0 && result_type >= 0) {
+        graph->result = cast_value(&builder, graph->result, result_type);
     }
     if (result == 0) {
         number_slots(graph);

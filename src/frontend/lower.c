@@ -20,9 +20,10 @@ struct line {
     char primitive[PRIMITIVE_NAME_SIZE]; /* "": a loop of NumPy's */
     bool deferred;                       /* a product that its only reader computes along */
     int product;                         /* the deferred step it computes along, or -1 */
+    int scale;                           /* the deferred step that one computes along, or -1 */
     char fused[PRIMITIVE_NAME_SIZE];
-    int place; /* where in scratch the step's output stands; -1: it is the result */
-    int spare; /* where a product goes when computed on its own */
+    int place;     /* where in scratch the step's output stands; -1: it is the result */
+    int spares[2]; /* where product and scale go when computed on their own */
 };
 
 struct lowering {
@@ -59,7 +60,8 @@ static bool
 is_primitive(const struct lowering *lowering, int step, const char *ufunc)
 {
     const struct step *found = &lowering->graph->steps[step];
-    return found->kind == STEP_UFUNC && strcmp(found->name, ufunc) == 0 && lowering->lines[step].primitive[0] != '\0';
+    return found->kind == STEP_UFUNC && strcmp(found->name, ufunc) == 0 &&
+           lowering->lines[step].primitive[0] != '\0';
 }
 
 /* The step of a product that nobody else reads; -1: the value is none. */
@@ -67,10 +69,37 @@ static int
 lone_product(const struct lowering *lowering, int value)
 {
     int step = lowering->producers[value];
-    return step >= 0 && lowering->graph->values[value].uses == 1 && is_primitive(lowering, step, "multiply") &&
-                   lowering->lines[step].product < 0
+    return step >= 0 && lowering->graph->values[value].uses == 1 &&
+                   is_primitive(lowering, step, "multiply") && lowering->lines[step].product < 0
                ? step
                : -1;
+}
+
+/* (x*s)*y + z: a pair whose product has a scaled factor is one call, too. */
+static void
+try_scale(struct lowering *lowering, int step, const char *operation)
+{
+    const struct graph *graph = lowering->graph;
+    struct line *line = &lowering->lines[step];
+    const int *factors = graph->steps[line->product].inputs;
+    for (int side = 0; side < 2; side++) {
+        int scale = lone_product(lowering, factors[side]);
+        if (scale < 0) {
+            continue;
+        }
+        char name[PRIMITIVE_NAME_SIZE];
+        const int *inner = graph->steps[scale].inputs;
+        snprintf(name, sizeof(name), "tw_scale_%s_%s_%c%c%c%c", operation,
+                 graph_type_name(graph->steps[step].type), form(graph, inner[0]),
+                 form(graph, inner[1]), form(graph, factors[1 - side]),
+                 line->fused[strlen(line->fused) - 1]);
+        if (blocks_find(name) != NULL) {
+            memcpy(line->fused, name, sizeof(name));
+            line->scale = scale;
+            lowering->lines[scale].deferred = true;
+            return;
+        }
+    }
 }
 
 static bool
@@ -84,13 +113,15 @@ try_pair(struct lowering *lowering, int step, int side, const char *operation)
         return false;
     }
     const int *factors = graph->steps[product].inputs;
-    snprintf(line->fused, sizeof(line->fused), "tw_%s_%s_%c%c%c", operation, graph_type_name(graph->steps[step].type),
-             form(graph, factors[0]), form(graph, factors[1]), form(graph, inputs[1 - side]));
+    snprintf(line->fused, sizeof(line->fused), "tw_%s_%s_%c%c%c", operation,
+             graph_type_name(graph->steps[step].type), form(graph, factors[0]),
+             form(graph, factors[1]), form(graph, inputs[1 - side]));
     if (blocks_find(line->fused) == NULL) {
         return false;
     }
     line->product = product;
     lowering->lines[product].deferred = true;
+    try_scale(lowering, step, operation);
     return true;
 }
 
@@ -105,7 +136,8 @@ find_pair(struct lowering *lowering, int step)
             try_pair(lowering, step, !last, "multiply_add");
         }
     }
-    else if (is_primitive(lowering, step, "subtract") && !try_pair(lowering, step, 1, "subtract_multiply")) {
+    else if (is_primitive(lowering, step, "subtract") &&
+             !try_pair(lowering, step, 1, "subtract_multiply")) {
         try_pair(lowering, step, 0, "multiply_subtract");
     }
 }
@@ -160,8 +192,9 @@ place_step(struct lowering *lowering, int index)
         return;
     }
     if (line->product >= 0) {
-        line->spare = take_place(lowering);
-        lowering->taken[line->spare] = false;
+        line->spares[0] = take_place(lowering);
+        line->spares[1] = take_place(lowering);
+        lowering->taken[line->spares[0]] = lowering->taken[line->spares[1]] = false;
     }
     bool over = may_write_over(lowering, step) && line->product < 0;
     line->place = -1;
@@ -170,6 +203,9 @@ place_step(struct lowering *lowering, int index)
     }
     if (line->product >= 0) {
         finish_reading(lowering, &graph->steps[line->product]);
+    }
+    if (line->scale >= 0) {
+        finish_reading(lowering, &graph->steps[line->scale]);
     }
     finish_reading(lowering, step);
     if (step->output != graph->result && over) {
@@ -183,7 +219,8 @@ static void
 append_value(struct lowering *lowering, int value)
 {
     const struct graph *graph = lowering->graph;
-    const struct line *line = lowering->producers[value] >= 0 ? &lowering->lines[lowering->producers[value]] : NULL;
+    const struct line *line =
+        lowering->producers[value] >= 0 ? &lowering->lines[lowering->producers[value]] : NULL;
     if (line == NULL) {
         buffer_printf(lowering->text, "%c%d", graph->values[value].kind == VALUE_SCALAR ? 's' : 'a',
                       graph->values[value].slot);
@@ -199,7 +236,7 @@ append_value(struct lowering *lowering, int value)
 static void
 append_check(struct lowering *lowering, const char *indent, int report)
 {
-    buffer_printf(lowering->text, "%sif (s->careful) tw_span_check(s, %d);\n", indent, report);
+    buffer_printf(lowering->text, "%sCHECK(%d);\n", indent, report);
 }
 
 /* Comparisons, choices and what works on integers raise nothing. */
@@ -252,27 +289,51 @@ append_plain(struct lowering *lowering, int index)
     }
 }
 
-/* A pair: its two steps apart where flags are looked at, else as one. */
+/* The input of a pair of inputs that is not `value`. */
+static int
+other_input(const struct step *step, int value)
+{
+    return step->inputs[0] == value ? step->inputs[1] : step->inputs[0];
+}
+
+/* The steps of a pair as one call. */
 static void
-append_pair(struct lowering *lowering, int index)
+append_fused(struct lowering *lowering, int index)
 {
     struct graph *graph = lowering->graph;
     const struct line *line = &lowering->lines[index];
     const struct step *step = &graph->steps[index], *product = &graph->steps[line->product];
-    struct line *product_line = &lowering->lines[line->product];
-    int other = step->inputs[0] == product->output ? step->inputs[1] : step->inputs[0];
-    product_line->place = line->spare;
-    buffer_append_string(lowering->text, "        if (s->careful) {\n    ");
-    append_plain(lowering, line->product);
-    buffer_append_string(lowering->text, "    ");
-    append_plain(lowering, index);
-    buffer_append_string(lowering->text, "        }\n        else\n");
     buffer_printf(lowering->text, "            %s(n, ", line->fused);
     append_value(lowering, step->output);
-    append_inputs(lowering, product);
+    if (line->scale >= 0) {
+        const struct step *scale = &graph->steps[line->scale];
+        append_inputs(lowering, scale);
+        buffer_append_string(lowering->text, ", ");
+        append_value(lowering, other_input(product, scale->output));
+    }
+    else {
+        append_inputs(lowering, product);
+    }
     buffer_append_string(lowering->text, ", ");
-    append_value(lowering, other);
+    append_value(lowering, other_input(step, product->output));
     buffer_append_string(lowering->text, ");\n");
+}
+
+/* A pair: its steps apart where flags are looked at, else as one. */
+static void
+append_pair(struct lowering *lowering, int index)
+{
+    struct line *line = &lowering->lines[index];
+    lowering->lines[line->product].place = line->spares[0];
+    buffer_append_string(lowering->text, "        if (s->careful) {\n");
+    if (line->scale >= 0) {
+        lowering->lines[line->scale].place = line->spares[1];
+        append_plain(lowering, line->scale);
+    }
+    append_plain(lowering, line->product);
+    append_plain(lowering, index);
+    buffer_append_string(lowering->text, "        }\n        else\n");
+    append_fused(lowering, index);
 }
 
 /* Declares a function with so many operands behind count and out, each once. */
@@ -295,22 +356,23 @@ declare(struct lowering *lowering, const char *name, int operands)
 static void
 append_declarations(struct lowering *lowering)
 {
-    buffer_append_string(lowering->text,
-                         "struct span {\n"
-                         "    char **data, *scratch;\n"
-                         "    long count, careful;\n"
-                         "};\n"
-                         "void tw_span_loop(struct span *, long, long, void *, const void *, const void *, "
-                         "const void *, const void *);\n"
-                         "void tw_span_check(struct span *, long);\n"
-                         "int tw_span_again(struct span *);\n");
+    buffer_append_string(
+        lowering->text,
+        "struct span {\n"
+        "    char **data, *scratch;\n"
+        "    long count, careful;\n"
+        "};\n"
+        "void tw_span_loop(struct span *, long, long, void *, const void *, const void *, "
+        "const void *, const void *);\n"
+        "void tw_span_check(struct span *, long);\n"
+        "#define CHECK(step) if (s->careful) tw_span_check(s, step)\n");
     for (int i = 0; i < lowering->graph->step_count; i++) {
         const struct line *line = &lowering->lines[i];
         if (line->primitive[0] != '\0') {
             declare(lowering, line->primitive, lowering->graph->steps[i].input_count);
         }
         if (line->product >= 0) {
-            declare(lowering, line->fused, 3);
+            declare(lowering, line->fused, line->scale >= 0 ? 4 : 3);
         }
     }
 }
@@ -323,7 +385,8 @@ append_pointers(struct lowering *lowering)
                                          "{\n"
                                          "    char **d = s->data, *t = s->scratch;\n");
     for (int slot = 0; slot < graph->slot_count; slot++) {
-        buffer_printf(lowering->text, "    char *%c%d = d[%d];\n", slot < graph->array_count ? 'a' : 's', slot, slot);
+        buffer_printf(lowering->text, "    char *%c%d = d[%d];\n",
+                      slot < graph->array_count ? 'a' : 's', slot, slot);
     }
     buffer_printf(lowering->text, "    char *out = d[%d];\n", graph->slot_count);
 }
@@ -337,8 +400,7 @@ append_loop_over_blocks(struct lowering *lowering)
     buffer_printf(text,
                   "    for (long i = 0; i < s->count; i += %d) {\n"
                   "        long n = s->count - i;\n"
-                  "        if (n > %d) n = %d;\n"
-                  "    again:\n",
+                  "        if (n > %d) n = %d;\n",
                   block, block, block);
     for (int i = 0; i < graph->step_count; i++) {
         if (lowering->lines[i].product >= 0) {
@@ -348,11 +410,12 @@ append_loop_over_blocks(struct lowering *lowering)
             append_plain(lowering, i);
         }
     }
-    buffer_append_string(text, "        if (tw_span_again(s)) goto again;\n");
     for (int slot = 0; slot < graph->array_count; slot++) {
-        buffer_printf(text, "        a%d += %d;\n", slot, block * graph_type_size(graph->values[graph->slots[slot]].type));
+        buffer_printf(text, "        a%d += %d;\n", slot,
+                      block * graph_type_size(graph->values[graph->slots[slot]].type));
     }
-    buffer_printf(text, "        out += %d;\n    }\n}\n", block * graph_type_size(graph->values[graph->result].type));
+    buffer_printf(text, "        out += %d;\n    }\n}\n",
+                  block * graph_type_size(graph->values[graph->result].type));
 }
 
 /* ---- The whole ---- */
@@ -367,7 +430,7 @@ find_lines(struct lowering *lowering)
     }
     for (int i = 0; i < graph->step_count; i++) {
         struct line *line = &lowering->lines[i];
-        line->product = line->place = -1;
+        line->product = line->scale = line->place = -1;
         lowering->producers[graph->steps[i].output] = i;
         if (!graph_primitive(graph, &graph->steps[i], line->primitive)) {
             line->primitive[0] = '\0';
@@ -409,7 +472,8 @@ lower_unit(struct graph *graph, struct unit *unit, size_t *scratch)
                                 .left = arena_take(&arena, values * sizeof(int)),
                                 .taken = arena_take(&arena, values + 1),
                                 .text = &unit->text};
-    bool ready = lowering.lines != NULL && lowering.producers != NULL && lowering.left != NULL && lowering.taken != NULL;
+    bool ready = lowering.lines != NULL && lowering.producers != NULL && lowering.left != NULL &&
+                 lowering.taken != NULL;
     if (ready) {
         find_lines(&lowering);
         find_pitch(&lowering);

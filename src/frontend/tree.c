@@ -10,11 +10,12 @@
 
 #define FILE_NAME "<tinyweave>"
 
-/* Making the tree's objects is recursive in Python, a level for each term of a + b + c. A long text is read on a
- * stack of its own, which holds that many levels; only pages that are touched take memory. */
+/* The parser recurses for brackets, and the making of the tree's objects for each term of a + b + c. What may be deep
+ * is read on a stack of its own, which holds that many levels; only pages that are touched take memory. */
 #define STACK_SIZE ((size_t)64 << 20)
 #define STACK_LEVELS 60000
-#define SHORT_TEXT 4000 /* bytes that any stack can do */
+#define SHORT_TEXT 1000 /* bytes, and opening brackets, that any stack can do */
+#define FEW_BRACKETS 32
 
 #define LINE_LIMIT 1000 /* characters of a line that a SyntaxError keeps */
 #define SHOWN_WIDTH 120 /* characters of a long line that any other message shows */
@@ -327,7 +328,7 @@ run_parser(struct parse *parse)
 #define SCALE 3 /* levels of the tree for one of Python's */
 #define REMAINING recursion_remaining
 #elif PY_VERSION_HEX < 0x030E0000
-#define SCALE 1
+#define SCALE (PY_VERSION_HEX < 0x030D0000 ? 2 : 1)
 #define REMAINING c_recursion_remaining
 #endif /* later versions look at the stack itself */
 
@@ -350,9 +351,9 @@ parse_on_own_stack(void *argument)
     return NULL;
 }
 
-/* Signals are for the threads that were there before. Returns 0 or an errno. */
+/* Runs a function on a stack of its own. Signals are for the threads that were there before. Returns 0 or an errno. */
 static int
-start_thread(pthread_t *thread, struct parse *parse)
+start_thread(pthread_t *thread, void *(*function)(void *), void *argument)
 {
     pthread_attr_t attributes;
     sigset_t all, before;
@@ -364,25 +365,45 @@ start_thread(pthread_t *thread, struct parse *parse)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (error == 0) {
-        error = pthread_create(thread, &attributes, parse_on_own_stack, parse);
+        error = pthread_create(thread, &attributes, function, argument);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return error;
 }
 
+static int
+run_in_thread(void *(*function)(void *), void *argument)
+{
+    pthread_t thread;
+    int error = start_thread(&thread, function, argument);
+    if (error == 0) {
+        Py_BEGIN_ALLOW_THREADS;
+        pthread_join(thread, NULL);
+        Py_END_ALLOW_THREADS;
+    }
+    return error;
+}
+
 static void
 run_parser_in_thread(struct parse *parse)
 {
-    pthread_t thread;
-    if (start_thread(&thread, parse) != 0) {
+    if (run_in_thread(parse_on_own_stack, parse) != 0) {
         PyErr_SetString(PyExc_MemoryError, "no stack for the parser");
-        return;
     }
-    Py_BEGIN_ALLOW_THREADS;
-    pthread_join(thread, NULL);
-    Py_END_ALLOW_THREADS;
-    PyErr_Restore(parse->type, parse->value, parse->traceback);
+    else {
+        PyErr_Restore(parse->type, parse->value, parse->traceback);
+    }
+}
+
+/* Some Pythons free a deep tree by recursion. */
+static void *
+free_on_own_stack(void *argument)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    Py_DECREF((PyObject *)argument);
+    PyGILState_Release(gil);
+    return NULL;
 }
 
 static bool
@@ -392,17 +413,31 @@ is_too_deep(void)
            PyErr_ExceptionMatches(PyExc_MemoryError);
 }
 
+static bool
+is_short(const struct buffer *source)
+{
+    int brackets = 0;
+    for (size_t i = 0; i < source->size && source->size <= SHORT_TEXT; i++) {
+        char byte = source->data[i];
+        brackets += byte == '(' || byte == '[' || byte == '{';
+    }
+    return source->size <= SHORT_TEXT && brackets <= FEW_BRACKETS;
+}
+
+/* A second time on a stack of our own where the caller's is too deep, or, on some Pythons, where another thread
+ * parsed meanwhile, which confuses their count of levels: a SystemError. */
 static PyObject *
-parse_source(const struct buffer *source, bool statements)
+parse_source(const struct buffer *source, bool statements, bool *deep)
 {
     struct parse parse = {.source = source->data, .statements = statements};
-    if (source->size <= SHORT_TEXT) {
+    if (is_short(source)) {
         run_parser(&parse);
-        if (parse.root != NULL || !is_too_deep()) {
+        if (parse.root != NULL || (!is_too_deep() && !PyErr_ExceptionMatches(PyExc_SystemError))) {
             return parse.root;
         }
         PyErr_Clear();
     }
+    *deep = true;
     run_parser_in_thread(&parse);
     return parse.root;
 }
@@ -551,7 +586,7 @@ parse_lines(struct tree *tree, const char *bytes, bool statements)
         span_raise(tree->text, &start, PyExc_SyntaxError, "the text has no expression");
     }
     else {
-        tree->root = parse_source(&source, statements);
+        tree->root = parse_source(&source, statements, &tree->deep);
         if (tree->root == NULL) {
             explain_failure(tree);
         }
@@ -588,7 +623,9 @@ tree_parse(PyObject *text, bool statements, struct tree *tree)
 void
 tree_free(struct tree *tree)
 {
-    Py_CLEAR(tree->root);
+    if (!tree->deep || tree->root == NULL || run_in_thread(free_on_own_stack, tree->root) != 0) {
+        Py_XDECREF(tree->root);
+    }
     free(tree->lines);
     free(tree->characters);
     *tree = (struct tree){0};

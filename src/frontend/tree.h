@@ -21,6 +21,7 @@ struct span {
 struct tree {
     PyObject *text; /* borrowed: an exact str */
     PyObject *root; /* owned: an ast.Expression or ast.Module */
+    bool deep;      /* maybe too deep for the caller's stack */
     struct tree_line *lines;
     int line_count;
     int *

@@ -10,11 +10,14 @@ except ImportError as _error:
 from . import _core, templates
 from ._core import (
     CompileError,
+    Expression,
     Function,
     Library,
     __version__,
     cache,
     compile,
+    evaluate,
+    expression,
     get_num_threads,
     inline,
     set_num_threads,
@@ -26,11 +29,14 @@ _os.register_at_fork(before=_core.before_fork, after_in_parent=_core.before_fork
 
 __all__ = [
     "CompileError",
+    "Expression",
     "Function",
     "Library",
     "__version__",
     "cache",
     "compile",
+    "evaluate",
+    "expression",
     "get_num_threads",
     "inline",
     "set_num_threads",
