@@ -4,7 +4,7 @@
 #   make lint       formatting and lint of the C and the Python
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
 #   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
-#   make bench      latency beside cffi, numba, numexpr and NumPy
+#   make bench      latency, then array expressions, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
 ENVS ?= build
 
@@ -63,6 +63,7 @@ soak: $(ENVS)/test/installed
 
 bench: $(ENVS)/bench/installed
 	$(ENVS)/bench/bin/python benchmarks/latency.py
+	$(ENVS)/bench/bin/python benchmarks/expressions.py $(BENCH_ARGS)
 
 clean:
 	rm -rf $(ENVS) out
