@@ -196,7 +196,8 @@ expression_run(struct expression *expression, PyObject *const *names,
         return NULL;
     }
     if (evaluation_start(&evaluation, expression->state, formula, partition, names, function) ==
-        0) {
+            0 &&
+        (out == NULL || (evaluation.apart = expression_partition(expression, true)) != NULL)) {
         if (apart && compute_children(&evaluation, root) == 0) {
             result = interpret_result(expression->state, formula, root, evaluation.values, names,
                                       options, function);
@@ -204,7 +205,8 @@ expression_run(struct expression *expression, PyObject *const *names,
         else if (!apart && evaluation_compute(&evaluation, root, (PyArrayObject *)out) == 0) {
             result = finish_value(expression->state, evaluation.values[root], out);
         }
-        expression_keep(expression, evaluation.partition, apart, result == NULL);
+        expression_keep(expression, evaluation.partition, apart || evaluation.is_apart,
+                        result == NULL);
     }
     evaluation_finish(&evaluation);
     return result;
