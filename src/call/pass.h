@@ -32,6 +32,9 @@ void pass_finish(struct pass *pass);
  * with an operand but where they are the same elements, which `*upon` tells. */
 bool pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon);
 
+/* Whether the result has no elements, but an array has some: a step of those alone may raise flags. */
+bool pass_is_partly_empty(const struct pass *pass);
+
 /* Whether `out` is writeable, and of the result's dtype and shape. */
 bool pass_matches(const struct pass *pass, PyArrayObject *out);
 
