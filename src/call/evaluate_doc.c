@@ -164,4 +164,6 @@ const char explain_doc[] =
     "Examples\n"
     "--------\n"
     ">>> print(tw.explain(\"2*a + b\", a=np.zeros(3, \"f4\"), b=np.zeros(3)))\n"
-    "f4[] f8[] ...\n";
+    "a: float32, 1-D, 3 elements\n"
+    "b: float64, 1-D, 3 elements\n"
+    "...\n";
