@@ -29,6 +29,7 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
+    NAME(check_size)                                                                               \
     NAME(expr)                                                                                     \
     NAME(verbose)                                                                                  \
     NAME(astype)                                                                                   \

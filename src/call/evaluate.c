@@ -143,3 +143,5 @@ const char evaluate_doc[] =
     "--\n\n"
     "Evaluate an array expression in one pass over memory; the result is NumPy's own.\n";
 const char expression_doc[] = "expression(text, /)\n--\n\nCompile an array expression.\n";
+const char blitz_doc[] = "blitz(expr, local_dict=None, global_dict=None, check_size=1, "
+                         "verbose=0)\n--\n\nAssign to arrays.\n";

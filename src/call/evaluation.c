@@ -27,7 +27,7 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     }
     for (size_t i = 0; i < count; i++) {
         const struct formula_node *node = &formula->nodes[i];
-        evaluation->values[i] = node->kind == FORMULA_NAME       ? Py_NewRef(names[node->index])
+        evaluation->values[i] = node->kind == FORMULA_NAME       ? Py_XNewRef(names[node->index])
                                 : node->kind == FORMULA_CONSTANT ? Py_NewRef(node->object)
                                                                  : NULL;
     }

@@ -120,24 +120,31 @@ pass_matches(const struct pass *pass, PyArrayObject *out)
            PyArray_CompareLists(PyArray_DIMS(out), geometry->shape, geometry->dimensions);
 }
 
+enum shared
+pass_shared(PyArrayObject *x, PyArrayObject *y)
+{
+    uintptr_t low, high, other_low, other_high;
+    find_bounds(x, &low, &high);
+    find_bounds(y, &other_low, &other_high);
+    if (other_low >= high || low >= other_high) {
+        return SHARED_NOT;
+    }
+    return same_elements(x, y) ? SHARED_SAME : SHARED_OTHERWISE;
+}
+
 bool
 pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon)
 {
-    const struct graph *graph = &pass->variant->graph;
     *upon = false;
     if (!PyArray_ISBEHAVED(out) || !is_plain(out)) {
         return false;
     }
-    uintptr_t low, high, other_low, other_high;
-    find_bounds(out, &low, &high);
-    for (int i = 0; i < graph->array_count; i++) {
-        find_bounds(pass->arrays[i], &other_low, &other_high);
-        if (other_low < high && low < other_high) {
-            if (!same_elements(out, pass->arrays[i])) {
-                return false;
-            }
-            *upon = true;
+    for (int i = 0; i < pass->variant->graph.array_count; i++) {
+        enum shared shared = pass_shared(out, pass->arrays[i]);
+        if (shared == SHARED_OTHERWISE) {
+            return false;
         }
+        *upon |= shared == SHARED_SAME;
     }
     return true;
 }
