@@ -283,6 +283,17 @@ class Node:
         return 1 + max((child.depth() for child in self.children), default=0)
 
 
+def fast_power(ufunc, values):
+    """NumPy computes a ** 2, a ** -1 and a ** 0.5 of arrays by other functions."""
+    if ufunc is np.power and isinstance(values[0], np.ndarray):
+        inexact = values[0].dtype.kind in "fc"
+        fast = {(int, 2): np.square, (int, -1): inexact and np.reciprocal, (float, 0.5): inexact and np.sqrt}
+        found = fast.get((type(values[1]), values[1]) if type(values[1]) in (int, float) else None)
+        if found:
+            return found, values[:1]
+    return ufunc, values
+
+
 # ---- Operands ----
 
 
@@ -851,11 +862,12 @@ class Case:
     def numpy(self, plain=False):
         """What NumPy makes of it."""
         names = self.operands()
-        if self.options and self.root.ufunc is not None:
+        if self.options and self.root.ufunc is not None and not (plain and "out" in self.options):
             children = [child.compute(names, plain) for child in self.root.children]
+            ufunc, children = fast_power(self.root.ufunc, children)
             if plain:
                 children = _consecutive(children)
-            return self.root.ufunc(*children, **self.options)
+            return ufunc(*children, **self.options)
         value = self.root.compute(names, plain)
         if "out" in self.options:
             np.copyto(self.options["out"], value)
