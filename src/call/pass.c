@@ -15,6 +15,15 @@
 
 /* ---- Scalars and arrays ---- */
 
+/* Whether a number overflows or underflows in float16 or float32, and so raises a flag. */
+static bool
+leaves_range(double number, int type)
+{
+    double most = type == NPY_HALF ? 65504. : FLT_MAX, least = type == NPY_HALF ? 0x1p-14 : FLT_MIN;
+    double size = fabs(number);
+    return (size > most && !isinf(number)) || (size > 0 && size < least);
+}
+
 /* Converts a scalar as a ufunc would. Returns 0; 1 where NumPy has something to say about it. */
 static int
 convert_scalar(PyObject *value, int type, char *item)
@@ -23,16 +32,13 @@ convert_scalar(PyObject *value, int type, char *item)
         *(double *)item = PyFloat_AS_DOUBLE(value);
         return 0;
     }
-    if (PyFloat_CheckExact(value) &&
-        (type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF)) {
-        double limit = type == NPY_HALF ? 65504. : FLT_MAX, number = PyFloat_AS_DOUBLE(value);
-        if (fabs(number) > limit && !isinf(number)) {
-            return 1;
-        }
+    bool narrow = type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF;
+    if (narrow && PyFloat_CheckExact(value) && leaves_range(PyFloat_AS_DOUBLE(value), type)) {
+        return 1;
     }
-    if (PyComplex_CheckExact(value) && type == NPY_CFLOAT) {
+    if (narrow && PyComplex_CheckExact(value)) {
         Py_complex number = PyComplex_AsCComplex(value);
-        if (fabs(number.real) > FLT_MAX || fabs(number.imag) > FLT_MAX) {
+        if (leaves_range(number.real, type) || leaves_range(number.imag, type)) {
             return 1;
         }
     }
