@@ -267,6 +267,8 @@ class Tinyweave:
         if not case.scalar:
             with_out = names | {"out": out.copy()}
             yield Row("tinyweave expression, out=", f"f({arguments}, out=out)", with_out, operands, setup)
+            statement = {"tw": self.tw, "text": f"out = {case.text}", "out": out.copy()}
+            yield Row("tinyweave blitz", "tw.blitz(text)", statement, operands, setup)
         if case.fast:
             try:
                 fast = self.tw.expression(case.text, math="fast")
