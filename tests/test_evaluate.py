@@ -73,3 +73,39 @@ def test_out_that_did_not_fit_leaves_the_expression_fused():
     before = expression.source
     expression(a, out=np.zeros(3, "f4"))
     assert expression.source == before
+
+
+# ---- Floating-point errors ----
+
+
+def test_what_an_empty_result_is_made_of_is_computed():
+    names = {"a": np.zeros(1), "b": np.zeros((0, 1))}
+    assert warned(lambda: tw.evaluate("1 / a + b", names)) == ["divide by zero encountered in divide"]
+
+
+@pytest.mark.parametrize("left", [1, 1.0, True, np.float64(1)])
+def test_comparison_of_complex_numbers_is_named_as_numpys(left):
+    names = {"x": left, "a": np.array([complex("nan")])}
+    wanted = warned(lambda: left < names["a"])
+    assert wanted == warned(lambda: tw.evaluate("x < a", names)) != []
+
+
+# ---- Functions ----
+
+
+@pytest.mark.parametrize("number", [300, 2.5, 1j, True])
+def test_clip_of_a_number(number):
+    a = np.array([1.5, 2], "f2")
+    check("clip(x, a, None)", x=number, a=a)
+    check("clip(x, None, a) * 2", x=number, a=a)
+    check("clip(x, a, a)", x=number, a=a)
+
+
+# ---- Reductions ----
+
+
+@pytest.mark.parametrize("shape", [(127, 1), (1, 127)])
+def test_sum_of_truth_values(shape):
+    a, b = np.arange(127.0), np.array([7], ">i4")
+    check("sum(a < b)", a=a, b=b)
+    check("sum(a < b, axis=-1)", a=a.reshape(shape), b=b)

@@ -242,7 +242,13 @@ def test_shapes_and_layouts(dtype):
         for order in "CFAK":
             names = {"a": a, "b": b}
             got, expected = (outcome(module, "a + b", names, order=order) for module in (ne, oracle))
-            if isinstance(expected, np.ndarray) and expected.ndim == 2 and 1 not in expected.shape:
+            cast = dtype == "b" and 0 in a.strides + b.strides  # a broadcast array: in NumPy's order of casts
+            if (
+                isinstance(expected, np.ndarray)
+                and expected.ndim == 2
+                and 1 not in expected.shape
+                and not cast
+            ):
                 assert got.strides == expected.strides
 
 

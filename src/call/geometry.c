@@ -137,7 +137,7 @@ lay_out_step(const struct graph *graph, const struct step *step, struct layout *
                 shape != NULL && shape[axis] != 1 ? shape[axis] : layout->shape[axis];
         }
     }
-    if (step->kind == STEP_CAST && step->name == NULL) {
+    if (step->kind == STEP_CAST && step->name == NULL && step->output != graph->result) {
         memcpy(layout->strides, layouts[step->inputs[0]].strides,
                (size_t)dimensions * sizeof(npy_intp));
         return;

@@ -97,6 +97,20 @@ is_plain(PyArrayObject *array)
 }
 
 bool
+pass_is_partly_empty(const struct pass *pass)
+{
+    if (PyArray_MultiplyList(pass->geometry.shape, pass->geometry.dimensions) > 0) {
+        return false;
+    }
+    for (int slot = 0; slot < pass->variant->graph.array_count; slot++) {
+        if (PyArray_SIZE(pass->arrays[slot]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 pass_matches(const struct pass *pass, PyArrayObject *out)
 {
     const struct graph *graph = &pass->variant->graph;

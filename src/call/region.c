@@ -92,7 +92,7 @@ find_operand(PyObject *value, bool exponent)
         return int_operand(value, exponent);
     }
     if (type == &PyBool_Type) {
-        return (struct operand){OPERAND_SCALAR, NPY_BOOL};
+        return (struct operand){OPERAND_BOOL, NPY_BOOL};
     }
     if (type == &PyComplex_Type) {
         return (struct operand){OPERAND_COMPLEX, NPY_CDOUBLE};
@@ -275,8 +275,9 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
     bool upon = false;
     PyArrayObject *result = NULL;
     int started = pass_start(&pass, evaluation, variant);
-    bool apart = out != NULL && (started > 0 || (started == 0 && !pass_matches(&pass, out)));
-    if (started == 0 && !apart) {
+    bool refused = started > 0 || (started == 0 && pass_is_partly_empty(&pass));
+    bool apart = out != NULL && (refused || (started == 0 && !pass_matches(&pass, out)));
+    if (started == 0 && !refused && !apart) {
         result = out != NULL && pass_fits(&pass, out, &upon) ? (PyArrayObject *)Py_NewRef(out)
                                                              : pass_array(&pass);
     }
@@ -287,7 +288,7 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
         }
     }
     pass_finish(&pass);
-    if (apart || started > 0) {
+    if (apart || refused) {
         return apart ? REGION_APART : REGION_REFUSED;
     }
     evaluation->values[region->nodes[region->node_count - 1]] = (PyObject *)result;

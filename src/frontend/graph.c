@@ -149,6 +149,13 @@ is_scalar(const struct operand *operand)
     return operand->kind >= OPERAND_SCALAR && operand->kind < OPERAND_OTHER;
 }
 
+/* A number of Python's, bool aside. */
+static bool
+is_weak(const struct operand *operand)
+{
+    return operand->kind >= OPERAND_INT && operand->kind < OPERAND_OTHER;
+}
+
 /* A node as an array: a leaf, or what a step left. */
 static int
 array_value(struct builder *builder, int node)
@@ -599,6 +606,22 @@ build_power(struct builder *builder, const struct formula_node *node)
                          : build_ufunc(builder, ufunc_get(state, FORMULA_POWER), node->children, 2);
 }
 
+/* A number of Python's leaves its comparison to the array: 1 > a is a < 1. */
+static int
+build_comparison(struct builder *builder, const struct formula_node *node)
+{
+    static const unsigned char turned[] = {
+        [FORMULA_LESS] = FORMULA_GREATER, [FORMULA_LESS_EQUAL] = FORMULA_GREATER_EQUAL,
+        [FORMULA_EQUAL] = FORMULA_EQUAL,  [FORMULA_NOT_EQUAL] = FORMULA_NOT_EQUAL,
+        [FORMULA_GREATER] = FORMULA_LESS, [FORMULA_GREATER_EQUAL] = FORMULA_LESS_EQUAL};
+    const struct operand *left = &builder->operands[node->children[0]];
+    const int swapped[2] = {node->children[1], node->children[0]};
+    bool turns = is_weak(left) || left->kind == OPERAND_BOOL;
+    return build_ufunc(builder,
+                       ufunc_get(builder->state, turns ? turned[node->operation] : node->operation),
+                       turns ? swapped : node->children, 2);
+}
+
 static bool
 is_none(const struct builder *builder, int node)
 {
@@ -611,6 +634,9 @@ build_clip(struct builder *builder, const struct formula_node *node)
 {
     const int *children = node->children;
     bool low = !is_none(builder, children[1]), high = !is_none(builder, children[2]);
+    if (is_weak(&builder->operands[children[0]])) {
+        return -1; /* numpy.clip makes it an array, whose type is not weak */
+    }
     if (low && high) {
         return build_ufunc(builder, ufunc_get(builder->state, UFUNC_CLIP), children, 3);
     }
@@ -670,8 +696,9 @@ build_node(struct builder *builder, int index)
     if (node->kind != FORMULA_OPERATOR) {
         return -1;
     }
-    return node->operation == FORMULA_POWER
-               ? build_power(builder, node)
+    return node->operation == FORMULA_POWER ? build_power(builder, node)
+           : node->operation >= FORMULA_LESS && node->operation <= FORMULA_GREATER_EQUAL
+               ? build_comparison(builder, node)
                : build_ufunc(builder, ufunc_get(builder->state, node->operation), node->children,
                              node->child_count);
 }

@@ -15,7 +15,8 @@
 enum operand_kind {
     OPERAND_RESULT, /* computed on blocks */
     OPERAND_ARRAY,  /* at least one dimension */
-    OPERAND_SCALAR, /* a NumPy scalar, an array without dimensions, a Python bool */
+    OPERAND_SCALAR, /* a NumPy scalar, an array without dimensions */
+    OPERAND_BOOL,   /* Python's */
     OPERAND_INT,    /* Python's: their types are weak */
     OPERAND_FLOAT,
     OPERAND_COMPLEX,
