@@ -438,7 +438,7 @@ blitz_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObj
     if (read_arguments(PyModule_GetState(module), arguments, count, keywords, values) < 0) {
         return NULL;
     }
-    blitz.expression = expression_obtain(module, values[0], true, FUNCTION);
+    blitz.expression = expression_obtain(module, values[0], EXPRESSION_STATEMENTS, FUNCTION);
     if (blitz.expression == NULL) {
         return NULL;
     }

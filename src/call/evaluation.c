@@ -17,6 +17,7 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     evaluation->partition = partition_hold(partition);
     evaluation->apart = NULL;
     evaluation->is_apart = false;
+    evaluation->fast = false;
     evaluation->names = names;
     evaluation->function = function;
     evaluation->values =

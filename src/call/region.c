@@ -252,8 +252,9 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
     variant->result_type = result_type;
     int result = find_named(evaluation, region, &variant->ufuncs, refused);
     if (result == 0) {
-        result = graph_build(state, evaluation->formula, region->nodes, region->node_count,
-                             operands, variant->ufuncs, result_type, &variant->graph, refused);
+        result = graph_build(state, evaluation->fast, evaluation->formula, region->nodes,
+                             region->node_count, operands, variant->ufuncs, result_type,
+                             &variant->graph, refused);
     }
     if (result != 0 || compile_variant(state, variant) < 0) {
         variant_free(variant);
@@ -407,7 +408,9 @@ explain_step(struct graph *graph, int index, struct buffer *text)
     const char *name = step->kind == STEP_UFUNC  ? step->name
                        : step->kind == STEP_CAST ? "cast"
                                                  : "where";
-    const char *means = graph_primitive(graph, step, primitive) ? primitive : "NumPy's loop";
+    const char *means = graph_primitive(graph, step, primitive)   ? primitive
+                        : graph->loops[step->loop].vector != NULL ? "libmvec"
+                                                                  : "NumPy's loop";
     buffer_printf(text, "%4d  %-16s", index + 1, name);
     for (int i = 0; i < step->input_count; i++) {
         buffer_append_string(text, i == 0 ? "" : ", ");

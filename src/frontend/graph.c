@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../runtime/blocks.h"
+#include "../../runtime/vectormath.h"
 #include "../call/numpy.h"
 #include "../call/ufuncs.h"
 #include <numpy/ufuncobject.h>
@@ -355,6 +356,29 @@ get_loop(struct graph *graph, struct step *step)
     step->loop = graph->loop_count++;
     return graph_loop(step->ufunc, types, step->input_count, loop->strides, loop, &step->call,
                       &graph->python);
+}
+
+/* A vector function of the C library's, on blocks; false where there is none. */
+static bool
+get_vector_function(struct graph *graph, struct step *step)
+{
+    const char *type = step->type < 0 ? NULL : graph_type_name(step->type);
+    if (type == NULL || step->kind != STEP_UFUNC || step->input_count > 2) {
+        return false;
+    }
+    const struct vector_function *found = vectormath_find(step->name, type);
+    for (int i = 0; i < step->input_count; i++) {
+        if (graph->values[step->inputs[i]].kind == VALUE_SCALAR) {
+            return false;
+        }
+    }
+    if (found == NULL || found->operand_count != step->input_count) {
+        return false;
+    }
+    graph->loops[graph->loop_count] =
+        (struct span_loop){.vector = found->function, .inputs = step->input_count};
+    step->loop = graph->loop_count++;
+    return true;
 }
 
 /* NumPy's plain cast of the type, of consecutive elements. Casts to float16 are not among them. */
@@ -729,6 +753,9 @@ find_code(struct graph *graph, int *refused)
         if (graph_primitive(graph, step, name)) {
             continue;
         }
+        if (graph->fast && get_vector_function(graph, step)) {
+            continue;
+        }
         int result = step->kind == STEP_UFUNC  ? get_loop(graph, step)
                      : step->kind == STEP_CAST ? get_cast(graph, step)
                                                : REFUSED;
@@ -761,12 +788,12 @@ allocate(struct builder *builder, int node_count, int count)
 }
 
 int
-graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
-            const struct operand *operands, PyObject *const *ufuncs, int result_type,
+graph_build(struct state *state, bool fast, const struct formula *formula, const int *nodes,
+            int count, const struct operand *operands, PyObject *const *ufuncs, int result_type,
             struct graph *graph, int *refused)
 {
     struct builder builder = {state, formula, operands, ufuncs, graph, NULL};
-    *graph = (struct graph){.result = -1};
+    *graph = (struct graph){.result = -1, .fast = fast};
     int result = allocate(&builder, formula->node_count, count);
     for (int i = 0; result == 0 && i < count; i++) {
         if (operands[nodes[i]].kind == OPERAND_RESULT) {
