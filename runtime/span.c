@@ -16,6 +16,10 @@ span_loop(struct span *span, long index, long count, void *out, const void *x, c
         loop->cast((void *)x, out, length, NULL, NULL);
         return;
     }
+    if (loop->vector != NULL) {
+        loop->vector(count, out, x, y);
+        return;
+    }
     char *data[SPAN_OPERANDS + 1] = {(char *)x, (char *)y, (char *)z, (char *)w, NULL};
     data[loop->inputs] = out;
     loop->ufunc(loop->context, data, &length, loop->strides, loop->auxdata);

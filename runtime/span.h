@@ -13,11 +13,12 @@
 
 enum { SPAN_OPERANDS = 4 }; /* the most inputs of a loop */
 
-/* An inner loop of NumPy's on blocks: a ufunc's, or a cast. */
+/* An inner loop on blocks: a ufunc's of NumPy's, a cast of NumPy's, or a vector function of the C library's. */
 struct span_loop {
     int (*ufunc)(void *context, char *const *data, const intptr_t *count, const intptr_t *strides,
                  void *auxdata);
     void (*cast)(void *from, void *to, intptr_t count, void *from_array, void *to_array);
+    void (*vector)(long count, void *out, const void *x, const void *y); /* of math="fast" */
     void *context, *auxdata;
     int inputs;
     intptr_t strides[SPAN_OPERANDS + 1];

@@ -311,10 +311,14 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"blitz", (PyCFunction)(void (*)(void))blitz_call, METH_FASTCALL | METH_KEYWORDS, blitz_doc},
     {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
      evaluate_doc},
     {"expression", (PyCFunction)(void (*)(void))expression_call, METH_FASTCALL | METH_KEYWORDS,
      expression_doc},
+    {"explain", (PyCFunction)(void (*)(void))explain_call, METH_FASTCALL | METH_KEYWORDS,
+     explain_doc},
+    {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
     {"get_num_threads", core_get_num_threads, METH_NOARGS,
      "get_num_threads($module, /)\n--\n\n"
      "How many threads an array expression may run on, the caller's own included.\n\n"
@@ -433,8 +437,9 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->sites);
     Py_VISIT(state->libraries);
     Py_VISIT(state->expression_type);
-    Py_VISIT(state->expressions);
-    Py_VISIT(state->blitzes);
+    for (int kind = 0; kind < EXPRESSION_KINDS; kind++) {
+        Py_VISIT(state->expressions[kind]);
+    }
     Py_VISIT(state->living_libraries);
     return 0;
 }
@@ -446,8 +451,9 @@ clear_module(PyObject *module)
     Py_CLEAR(state->compile_error);
     Py_CLEAR(state->cache_type);
     Py_CLEAR(state->info_type);
-    Py_CLEAR(state->expressions);
-    Py_CLEAR(state->blitzes);
+    for (int kind = 0; kind < EXPRESSION_KINDS; kind++) {
+        Py_CLEAR(state->expressions[kind]);
+    }
     Py_CLEAR(state->expression_type);
     Py_CLEAR(state->libraries); /* each refers to the module */
     Py_CLEAR(state->living_libraries);

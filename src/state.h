@@ -29,6 +29,8 @@
     NAME(library_dirs)                                                                             \
     NAME(extra_compile_args)                                                                       \
     NAME(force)                                                                                    \
+    NAME(check_size)                                                                               \
+    NAME(math)                                                                                     \
     NAME(expr)                                                                                     \
     NAME(verbose)                                                                                  \
     NAME(astype)                                                                                   \
@@ -55,10 +57,10 @@ struct state {
     PyObject *empty_tuple;
     PyObject *ufuncs; /* a tuple of NumPy's functions (call/ufuncs.h) */
     PyTypeObject *expression_type;
-    PyObject *expressions; /* text -> Expression: the last ones used (call/evaluate.c) */
-    PyObject *blitzes;     /* the same of blitz */
-    PyObject *sites;       /* code -> capsule of its struct site (call/inline.c) */
-    PyObject *libraries;   /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *expressions
+        [3]; /* text -> Expression, by enum expression_kind: the last ones used (call/expression.c) */
+    PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
+    PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */
     char *numpy_version;

@@ -101,6 +101,8 @@ class Oracle:
         else:
             target, operation = self.visit(tree.target), OPERATORS.index(type(tree.op).__name__)
             value = self.visit(tree.value)
+            sign = type(tree.op).__name__
+            self.add((tree,), "operator", sign, (target, value), elementwise=True)
         self.statements.append((target, operation, value, self.place(tree)[0], first))
 
     def place(self, first, last=None):

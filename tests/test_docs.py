@@ -1,4 +1,4 @@
-"""What the documents show is what happens: their Python blocks, and the example of tw.inline's docstring.
+"""What the documents show is what happens: their Python blocks, and the examples of docstrings.
 
 A block that starts with >>> is a doctest; any other block marked python is run. Blocks of one document share
 their names; np, tw and math are there from the start.
@@ -57,8 +57,9 @@ def test_the_readme_has_blocks():
     assert len(FENCED.findall((ROOT / "README.md").read_text(encoding="utf-8"))) >= 5
 
 
-def test_example_of_inline():
-    run_doctest(inspect.getdoc(tw.inline), given_names(), "tw.inline", 0)
+@pytest.mark.parametrize("name", ["inline", "evaluate", "expression", "blitz", "explain"])
+def test_examples_of(name):
+    run_doctest(inspect.getdoc(getattr(tw, name)), given_names(), f"tw.{name}", 0)
 
 
 @pytest.mark.parametrize("name", [name for name in tw.__all__ if not name.startswith("__")])

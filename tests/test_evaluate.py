@@ -73,3 +73,61 @@ def test_out_that_did_not_fit_leaves_the_expression_fused():
     before = expression.source
     expression(a, out=np.zeros(3, "f4"))
     assert expression.source == before
+
+
+# ---- Floating-point errors ----
+
+
+def test_what_an_empty_result_is_made_of_is_computed():
+    names = {"a": np.zeros(1), "b": np.zeros((0, 1))}
+    assert warned(lambda: tw.evaluate("1 / a + b", names)) == ["divide by zero encountered in divide"]
+
+
+@pytest.mark.parametrize("left", [1, 1.0, True, np.float64(1)])
+def test_comparison_of_complex_numbers_is_named_as_numpys(left):
+    names = {"x": left, "a": np.array([complex("nan")])}
+    wanted = warned(lambda: left < names["a"])
+    assert wanted == warned(lambda: tw.evaluate("x < a", names)) != []
+
+
+# ---- Functions ----
+
+
+@pytest.mark.parametrize("number", [300, 2.5, 1j, True])
+def test_clip_of_a_number(number):
+    a = np.array([1.5, 2], "f2")
+    check("clip(x, a, None)", x=number, a=a)
+    check("clip(x, None, a) * 2", x=number, a=a)
+    check("clip(x, a, a)", x=number, a=a)
+
+
+# ---- Reductions ----
+
+
+@pytest.mark.parametrize("shape", [(127, 1), (1, 127)])
+def test_sum_of_truth_values(shape):
+    a, b = np.arange(127.0), np.array([7], ">i4")
+    check("sum(a < b)", a=a, b=b)
+    check("sum(a < b, axis=-1)", a=a.reshape(shape), b=b)
+
+
+@pytest.mark.parametrize("exponent", [2, -1, 0.5, 2.0, -1.0])
+@pytest.mark.parametrize("dtype", "dFg")
+def test_powers_that_are_other_functions_with_out(dtype, exponent):
+    a = (np.arange(1, 40) / 7).astype(dtype)
+    for out in (np.zeros(39, dtype), np.zeros((2, 39), dtype), np.zeros(39, "D")):
+        tw.evaluate("a ** x", {"a": a, "x": exponent}, out=out)
+        assert (out == (a**exponent).astype(out.dtype)).all()
+
+
+def test_a_tiny_number_underflows_as_in_numpy():
+    names = {"a": np.ones(3, "f4"), "c": np.array([True, False, True])}
+    with np.errstate(under="warn"):
+        wanted = warned(lambda: np.where(names["c"], 1e-300, names["a"]))
+        assert wanted == warned(lambda: tw.evaluate("where(c, 1e-300, a)", names)) != []
+
+
+def test_strides_of_a_cast_of_repeated_axes():
+    a = np.broadcast_to(np.ones((4, 1, 2), "f4"), (4, 5, 2))
+    found, wanted = tw.evaluate("abs(float64(a))"), abs(a.astype("f8"))
+    assert found.strides == wanted.strides

@@ -73,7 +73,7 @@ sum(a, -1, keepdims=True, dtype=float32, initial=b, where=c)
 prod(a, dtype="int64") + mean(a, dtype=float) + any(a) + all(a) + argmin(a, 1) + argmax(a)
 min(a) + amin(a) + max(a) + amax(a, axis=(0, 1))
 float64(a) + int8(b) + bool(a) + int(a) + float(a) + complex(a) + longdouble(a) + bool_(a) + intp(a)
-add(a, b, dtype=complex64, casting="unsafe", order="C", where=c)
+add(a, b, dtype=complex64, casting="unsafe", order="C")
 jv(0, a) + jv(n, x, dtype=None)
 sum + sum(sum)
 sin
@@ -361,6 +361,7 @@ WRONG = [
     ("sum(a, 0, axis=1)", "axis=1", "axis twice"),
     ("sum(a, axis=0, axis=1)", "axis=1", "twice"),
     ("sum(a, out=b)", "out=b", "takes no keyword 'out'"),
+    ("add(a, b, where=b)", "where=b", "takes no keyword 'where'"),
     ("argmin(a, where=b)", "where=b", "takes no keyword 'where'"),
     ("sin(a, out=b)", "out=b", "takes no keyword 'out'"),
     ("sin(a, subok=b)", "subok=b", "takes no keyword 'subok'"),

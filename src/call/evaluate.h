@@ -13,6 +13,8 @@ PyObject *explain_call(PyObject *module, PyObject *const *arguments, Py_ssize_t 
                        PyObject *keywords);
 PyObject *blitz_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count,
                      PyObject *keywords);
+/* What a pickled expression calls. */
+PyObject *expression_restore(PyObject *module, PyObject *arguments);
 extern const char evaluate_doc[], expression_doc[], explain_doc[], blitz_doc[];
 
 /* Forgets every expression and its kernels. */

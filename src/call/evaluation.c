@@ -17,6 +17,7 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     evaluation->partition = partition_hold(partition);
     evaluation->apart = NULL;
     evaluation->is_apart = false;
+    evaluation->fast = false;
     evaluation->names = names;
     evaluation->function = function;
     evaluation->values =
@@ -27,7 +28,7 @@ evaluation_start(struct evaluation *evaluation, struct state *state, const struc
     }
     for (size_t i = 0; i < count; i++) {
         const struct formula_node *node = &formula->nodes[i];
-        evaluation->values[i] = node->kind == FORMULA_NAME       ? Py_NewRef(names[node->index])
+        evaluation->values[i] = node->kind == FORMULA_NAME       ? Py_XNewRef(names[node->index])
                                 : node->kind == FORMULA_CONSTANT ? Py_NewRef(node->object)
                                                                  : NULL;
     }

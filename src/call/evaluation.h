@@ -19,6 +19,7 @@ struct evaluation {
     PyObject **values; /* by node, owned */
     PyObject *const *names; /* by name, operands */
     const char *function;
+    bool fast; /* math="fast" */
     PyObject *small[EVALUATION_SMALL];
 };
 

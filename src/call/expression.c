@@ -198,6 +198,7 @@ expression_run(struct expression *expression, PyObject *const *names,
     if (evaluation_start(&evaluation, expression->state, formula, partition, names, function) ==
             0 &&
         (out == NULL || (evaluation.apart = expression_partition(expression, true)) != NULL)) {
+        evaluation.fast = expression->kind == EXPRESSION_FAST;
         if (apart && compute_children(&evaluation, root) == 0) {
             result = interpret_result(expression->state, formula, root, evaluation.values, names,
                                       options, function);
@@ -301,11 +302,11 @@ call_expression(PyObject *self, PyObject *const *arguments, size_t flags, PyObje
 
 /* ---- Making expressions ---- */
 
-static struct expression *
-new_expression(PyObject *module, PyObject *text, bool statements, const char *function)
+struct expression *
+expression_new(PyObject *module, PyObject *text, enum expression_kind kind, const char *function)
 {
     struct state *state = PyModule_GetState(module);
-    struct formula *formula = formula_read(state, text, statements, function);
+    struct formula *formula = formula_read(state, text, kind == EXPRESSION_STATEMENTS, function);
     if (formula == NULL) {
         return NULL;
     }
@@ -319,6 +320,7 @@ new_expression(PyObject *module, PyObject *text, bool statements, const char *fu
     expression->module = Py_NewRef(module);
     expression->state = state;
     expression->formula = formula;
+    expression->kind = kind;
     expression->partition = expression->apart = NULL;
     expression->index_names = calloc(count + 1, 1);
     expression->hints = malloc((count + 1) * sizeof(Py_ssize_t));
@@ -349,10 +351,10 @@ forget_oldest(PyObject *dictionary)
 }
 
 struct expression *
-expression_obtain(PyObject *module, PyObject *text, bool statements, const char *function)
+expression_obtain(PyObject *module, PyObject *text, enum expression_kind kind, const char *function)
 {
     struct state *state = PyModule_GetState(module);
-    PyObject *kept = statements ? state->blitzes : state->expressions;
+    PyObject *kept = state->expressions[kind];
     if (!PyUnicode_Check(text)) {
         PyErr_Format(PyExc_TypeError, "%s(): the text must be str, not %.100s", function,
                      Py_TYPE(text)->tp_name);
@@ -362,7 +364,7 @@ expression_obtain(PyObject *module, PyObject *text, bool statements, const char 
     PyObject *found = exact == NULL ? NULL : PyDict_GetItemWithError(kept, exact);
     struct expression *expression = (struct expression *)Py_XNewRef(found);
     if (found == NULL && exact != NULL && !PyErr_Occurred()) {
-        expression = new_expression(module, exact, statements, function);
+        expression = expression_new(module, exact, kind, function);
         if (expression != NULL &&
             (PyDict_SetItem(kept, exact, (PyObject *)expression) < 0 ||
              (PyDict_GET_SIZE(kept) > KEPT_EXPRESSIONS && forget_oldest(kept) < 0))) {
@@ -378,16 +380,20 @@ expression_obtain(PyObject *module, PyObject *text, bool statements, const char 
 static PyObject *
 represent(PyObject *self)
 {
-    return PyUnicode_FromFormat("tinyweave.expression(%R)",
-                                ((struct expression *)self)->formula->text);
+    struct expression *expression = (struct expression *)self;
+    return PyUnicode_FromFormat("tinyweave.expression(%R%s)", expression->formula->text,
+                                expression->kind == EXPRESSION_FAST ? ", math='fast'" : "");
 }
 
+/* Pickled as a call of expression() with its text, which tw's module and its math= stand for. */
 static PyObject *
 reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     struct expression *expression = (struct expression *)self;
-    PyObject *function = PyObject_GetAttrString(expression->module, "expression");
-    return function == NULL ? NULL : Py_BuildValue("N(O)", function, expression->formula->text);
+    PyObject *function = PyObject_GetAttrString(expression->module, "_expression");
+    return function == NULL
+               ? NULL
+               : Py_BuildValue("N(Oi)", function, expression->formula->text, (int)expression->kind);
 }
 
 static PyObject *
@@ -509,11 +515,14 @@ int
 expression_init(PyObject *module)
 {
     struct state *state = PyModule_GetState(module);
-    state->expressions = PyDict_New();
-    state->blitzes = PyDict_New();
+    for (int kind = 0; kind < EXPRESSION_KINDS; kind++) {
+        if ((state->expressions[kind] = PyDict_New()) == NULL) {
+            return -1;
+        }
+    }
     state->expression_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &EXPRESSION_SPEC, NULL);
-    return state->expressions == NULL || state->blitzes == NULL || state->expression_type == NULL
+    return state->expression_type == NULL
                ? -1
                : PyModule_AddObjectRef(module, "Expression", (PyObject *)state->expression_type);
 }

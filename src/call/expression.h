@@ -9,11 +9,19 @@
 /* So many names have their values on the stack. */
 enum { BINDINGS_SMALL = 32 };
 
+enum expression_kind {
+    EXPRESSION_NUMPY,
+    EXPRESSION_FAST,       /* math="fast" */
+    EXPRESSION_STATEMENTS, /* assignments */
+    EXPRESSION_KINDS
+};
+
 struct expression {
     PyObject_HEAD vectorcallfunc vectorcall;
     PyObject *module;
     struct state *state;
     struct formula *formula;
+    enum expression_kind kind;
     struct partition *partition; /* NULL: not cut into regions yet */
     struct partition *apart;     /* with its root computed by NumPy, for options; NULL: not yet */
     bool *index_names;           /* by name: stands in indices only */
@@ -43,8 +51,12 @@ PyObject *bindings_missing(const struct expression *expression, Py_ssize_t index
                            const struct lookup *lookup, const char *function);
 
 /* The expression of a text, kept for the next time; a new reference. NULL with an exception. */
-struct expression *expression_obtain(PyObject *module, PyObject *text, bool statements,
+struct expression *expression_obtain(PyObject *module, PyObject *text, enum expression_kind kind,
                                      const char *function);
+
+/* A new one, known to nobody else. */
+struct expression *expression_new(PyObject *module, PyObject *text, enum expression_kind kind,
+                                  const char *function);
 
 /* The partition to start with, borrowed; `apart`: with the root computed by NumPy. NULL with an exception. */
 struct partition *expression_partition(struct expression *expression, bool apart);

@@ -122,6 +122,20 @@ sort_axes(const struct layout *layouts, const struct step *step, int dimensions,
     }
 }
 
+/* The same of an array's astype(), which is laid out by the strides alone: a repeated axis is the fastest. */
+static void
+sort_axes_of_copy(const npy_intp *strides, int dimensions, int *order)
+{
+    for (int i = 0; i < dimensions; i++) {
+        int axis = dimensions - 1 - i, place = i;
+        for (; place > 0 && magnitude(strides[order[place - 1]]) > magnitude(strides[axis]);
+             place--) {
+            order[place] = order[place - 1];
+        }
+        order[place] = axis;
+    }
+}
+
 /* A ufunc's result is laid out in the order of its operands; a cast of an operand keeps its order. */
 static void
 lay_out_step(const struct graph *graph, const struct step *step, struct layout *layouts,
@@ -137,12 +151,17 @@ lay_out_step(const struct graph *graph, const struct step *step, struct layout *
                 shape != NULL && shape[axis] != 1 ? shape[axis] : layout->shape[axis];
         }
     }
-    if (step->kind == STEP_CAST && step->name == NULL) {
+    if (step->kind == STEP_CAST && step->name == NULL && step->output != graph->result) {
         memcpy(layout->strides, layouts[step->inputs[0]].strides,
                (size_t)dimensions * sizeof(npy_intp));
         return;
     }
-    sort_axes(layouts, step, dimensions, order);
+    if (step->kind == STEP_CAST && step->name != NULL) {
+        sort_axes_of_copy(layouts[step->inputs[0]].strides, dimensions, order);
+    }
+    else {
+        sort_axes(layouts, step, dimensions, order);
+    }
     npy_intp stride = graph_type_size(graph->values[step->output].type);
     for (int i = 0; i < dimensions; i++) {
         npy_intp extent = layout->shape[order[i]];

@@ -15,6 +15,15 @@
 
 /* ---- Scalars and arrays ---- */
 
+/* Whether a number overflows or underflows in float16 or float32, and so raises a flag. */
+static bool
+leaves_range(double number, int type)
+{
+    double most = type == NPY_HALF ? 65504. : FLT_MAX, least = type == NPY_HALF ? 0x1p-14 : FLT_MIN;
+    double size = fabs(number);
+    return (size > most && !isinf(number)) || (size > 0 && size < least);
+}
+
 /* Converts a scalar as a ufunc would. Returns 0; 1 where NumPy has something to say about it. */
 static int
 convert_scalar(PyObject *value, int type, char *item)
@@ -23,16 +32,13 @@ convert_scalar(PyObject *value, int type, char *item)
         *(double *)item = PyFloat_AS_DOUBLE(value);
         return 0;
     }
-    if (PyFloat_CheckExact(value) &&
-        (type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF)) {
-        double limit = type == NPY_HALF ? 65504. : FLT_MAX, number = PyFloat_AS_DOUBLE(value);
-        if (fabs(number) > limit && !isinf(number)) {
-            return 1;
-        }
+    bool narrow = type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF;
+    if (narrow && PyFloat_CheckExact(value) && leaves_range(PyFloat_AS_DOUBLE(value), type)) {
+        return 1;
     }
-    if (PyComplex_CheckExact(value) && type == NPY_CFLOAT) {
+    if (narrow && PyComplex_CheckExact(value)) {
         Py_complex number = PyComplex_AsCComplex(value);
-        if (fabs(number.real) > FLT_MAX || fabs(number.imag) > FLT_MAX) {
+        if (leaves_range(number.real, type) || leaves_range(number.imag, type)) {
             return 1;
         }
     }
@@ -97,6 +103,20 @@ is_plain(PyArrayObject *array)
 }
 
 bool
+pass_is_partly_empty(const struct pass *pass)
+{
+    if (PyArray_MultiplyList(pass->geometry.shape, pass->geometry.dimensions) > 0) {
+        return false;
+    }
+    for (int slot = 0; slot < pass->variant->graph.array_count; slot++) {
+        if (PyArray_SIZE(pass->arrays[slot]) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 pass_matches(const struct pass *pass, PyArrayObject *out)
 {
     const struct graph *graph = &pass->variant->graph;
@@ -106,24 +126,31 @@ pass_matches(const struct pass *pass, PyArrayObject *out)
            PyArray_CompareLists(PyArray_DIMS(out), geometry->shape, geometry->dimensions);
 }
 
+enum shared
+pass_shared(PyArrayObject *x, PyArrayObject *y)
+{
+    uintptr_t low, high, other_low, other_high;
+    find_bounds(x, &low, &high);
+    find_bounds(y, &other_low, &other_high);
+    if (other_low >= high || low >= other_high) {
+        return SHARED_NOT;
+    }
+    return same_elements(x, y) ? SHARED_SAME : SHARED_OTHERWISE;
+}
+
 bool
 pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon)
 {
-    const struct graph *graph = &pass->variant->graph;
     *upon = false;
     if (!PyArray_ISBEHAVED(out) || !is_plain(out)) {
         return false;
     }
-    uintptr_t low, high, other_low, other_high;
-    find_bounds(out, &low, &high);
-    for (int i = 0; i < graph->array_count; i++) {
-        find_bounds(pass->arrays[i], &other_low, &other_high);
-        if (other_low < high && low < other_high) {
-            if (!same_elements(out, pass->arrays[i])) {
-                return false;
-            }
-            *upon = true;
+    for (int i = 0; i < pass->variant->graph.array_count; i++) {
+        enum shared shared = pass_shared(out, pass->arrays[i]);
+        if (shared == SHARED_OTHERWISE) {
+            return false;
         }
+        *upon |= shared == SHARED_SAME;
     }
     return true;
 }

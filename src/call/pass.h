@@ -32,6 +32,13 @@ void pass_finish(struct pass *pass);
  * with an operand but where they are the same elements, which `*upon` tells. */
 bool pass_fits(const struct pass *pass, PyArrayObject *out, bool *upon);
 
+/* Whether two arrays share memory, as far as their bounds tell; SHARED_SAME where they are the same elements. */
+enum shared { SHARED_NOT, SHARED_SAME, SHARED_OTHERWISE };
+enum shared pass_shared(PyArrayObject *x, PyArrayObject *y);
+
+/* Whether the result has no elements, but an array has some: a step of those alone may raise flags. */
+bool pass_is_partly_empty(const struct pass *pass);
+
 /* Whether `out` is writeable, and of the result's dtype and shape. */
 bool pass_matches(const struct pass *pass, PyArrayObject *out);
 

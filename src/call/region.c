@@ -92,7 +92,7 @@ find_operand(PyObject *value, bool exponent)
         return int_operand(value, exponent);
     }
     if (type == &PyBool_Type) {
-        return (struct operand){OPERAND_SCALAR, NPY_BOOL};
+        return (struct operand){OPERAND_BOOL, NPY_BOOL};
     }
     if (type == &PyComplex_Type) {
         return (struct operand){OPERAND_COMPLEX, NPY_CDOUBLE};
@@ -252,8 +252,9 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
     variant->result_type = result_type;
     int result = find_named(evaluation, region, &variant->ufuncs, refused);
     if (result == 0) {
-        result = graph_build(state, evaluation->formula, region->nodes, region->node_count,
-                             operands, variant->ufuncs, result_type, &variant->graph, refused);
+        result = graph_build(state, evaluation->fast, evaluation->formula, region->nodes,
+                             region->node_count, operands, variant->ufuncs, result_type,
+                             &variant->graph, refused);
     }
     if (result != 0 || compile_variant(state, variant) < 0) {
         variant_free(variant);
@@ -275,8 +276,9 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
     bool upon = false;
     PyArrayObject *result = NULL;
     int started = pass_start(&pass, evaluation, variant);
-    bool apart = out != NULL && (started > 0 || (started == 0 && !pass_matches(&pass, out)));
-    if (started == 0 && !apart) {
+    bool refused = started > 0 || (started == 0 && pass_is_partly_empty(&pass));
+    bool apart = out != NULL && (refused || (started == 0 && !pass_matches(&pass, out)));
+    if (started == 0 && !refused && !apart) {
         result = out != NULL && pass_fits(&pass, out, &upon) ? (PyArrayObject *)Py_NewRef(out)
                                                              : pass_array(&pass);
     }
@@ -287,7 +289,7 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
         }
     }
     pass_finish(&pass);
-    if (apart || started > 0) {
+    if (apart || refused) {
         return apart ? REGION_APART : REGION_REFUSED;
     }
     evaluation->values[region->nodes[region->node_count - 1]] = (PyObject *)result;
@@ -406,7 +408,9 @@ explain_step(struct graph *graph, int index, struct buffer *text)
     const char *name = step->kind == STEP_UFUNC  ? step->name
                        : step->kind == STEP_CAST ? "cast"
                                                  : "where";
-    const char *means = graph_primitive(graph, step, primitive) ? primitive : "NumPy's loop";
+    const char *means = graph_primitive(graph, step, primitive)   ? primitive
+                        : graph->loops[step->loop].vector != NULL ? "libmvec"
+                                                                  : "NumPy's loop";
     buffer_printf(text, "%4d  %-16s", index + 1, name);
     for (int i = 0; i < step->input_count; i++) {
         buffer_append_string(text, i == 0 ? "" : ", ");

@@ -15,6 +15,7 @@
     UFUNC(LOGICAL_AND, "logical_and")                                                              \
     UFUNC(LOGICAL_OR, "logical_or")                                                                \
     UFUNC(RESULT_TYPE, "result_type")                                                              \
+    UFUNC(GETERR, "geterr")                                                                        \
     UFUNC(COPYTO, "copyto")
 
 enum ufunc_index {

@@ -76,9 +76,9 @@ struct formula_node {
     PyObject *keywords; /* owned: a tuple of str, or NULL for none */
     int child_count;
     const int *children; /* in the arena */
-    bool
-        elementwise; /* an operator, or a call of a ufunc without core dimensions, where, clip or a cast,
-                              without keywords: may be fused with its neighbours; never set for FORMULA_NAMED */
+    /* An operator, or a call of a ufunc without core dimensions, where, clip or a cast, without keywords: may be
+     * fused with its neighbours. Never set for FORMULA_NAMED. */
+    bool elementwise;
     int line, column; /* where the node stands in the text: from 1; from 0, in characters */
     int end_line, end_column;
 };
@@ -106,7 +106,9 @@ struct formula {
 };
 
 /* Limits: the text is at most 1,000,000 characters, the tree at most 100,000 nodes, and nests at most 500 levels
- * (a chain of binary operators, a + b + c ..., nests one). 1,000 terms and 100 levels work on however deep a stack. */
+ * (a chain of binary operators, a + b + c ..., nests one, and has at most some 60,000 terms). 10,000 terms and 100 levels work on however deep a stack. A keyword
+ * `where` of a ufunc, which has no out here, leaves the other elements of its result uninitialised, as NumPy does:
+ * whoever calls it gives it an out. */
 
 /* Reads an expression (`statements` false) or assignments, separated by newlines or ';'. Blanks, empty lines and
  * comments may stand around an expression; statements are dedented as textwrap.dedent does. `function` is the public

@@ -40,7 +40,8 @@ static const char *const KEYWORD_TEXTS[] = {
 #undef KEYWORD
 };
 
-#define UFUNC_KEYWORDS (KEYWORD_DTYPE | KEYWORD_CASTING | KEYWORD_ORDER | KEYWORD_WHERE)
+/* where= without out= would show what is left in memory. */
+#define UFUNC_KEYWORDS (KEYWORD_DTYPE | KEYWORD_CASTING | KEYWORD_ORDER)
 #define REDUCTION_KEYWORDS (KEYWORD_AXIS | KEYWORD_KEEPDIMS)
 
 /* Functions beside NumPy's ufuncs, and Python's names of types. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../runtime/blocks.h"
+#include "../../runtime/vectormath.h"
 #include "../call/numpy.h"
 #include "../call/ufuncs.h"
 #include <numpy/ufuncobject.h>
@@ -147,6 +148,13 @@ static bool
 is_scalar(const struct operand *operand)
 {
     return operand->kind >= OPERAND_SCALAR && operand->kind < OPERAND_OTHER;
+}
+
+/* A number of Python's, bool aside. */
+static bool
+is_weak(const struct operand *operand)
+{
+    return operand->kind >= OPERAND_INT && operand->kind < OPERAND_OTHER;
 }
 
 /* A node as an array: a leaf, or what a step left. */
@@ -348,6 +356,29 @@ get_loop(struct graph *graph, struct step *step)
     step->loop = graph->loop_count++;
     return graph_loop(step->ufunc, types, step->input_count, loop->strides, loop, &step->call,
                       &graph->python);
+}
+
+/* A vector function of the C library's, on blocks; false where there is none. */
+static bool
+get_vector_function(struct graph *graph, struct step *step)
+{
+    const char *type = step->type < 0 ? NULL : graph_type_name(step->type);
+    if (type == NULL || step->kind != STEP_UFUNC || step->input_count > 2) {
+        return false;
+    }
+    const struct vector_function *found = vectormath_find(step->name, type);
+    for (int i = 0; i < step->input_count; i++) {
+        if (graph->values[step->inputs[i]].kind == VALUE_SCALAR) {
+            return false;
+        }
+    }
+    if (found == NULL || found->operand_count != step->input_count) {
+        return false;
+    }
+    graph->loops[graph->loop_count] =
+        (struct span_loop){.vector = found->function, .inputs = step->input_count};
+    step->loop = graph->loop_count++;
+    return true;
 }
 
 /* NumPy's plain cast of the type, of consecutive elements. Casts to float16 are not among them. */
@@ -599,6 +630,22 @@ build_power(struct builder *builder, const struct formula_node *node)
                          : build_ufunc(builder, ufunc_get(state, FORMULA_POWER), node->children, 2);
 }
 
+/* A number of Python's leaves its comparison to the array: 1 > a is a < 1. */
+static int
+build_comparison(struct builder *builder, const struct formula_node *node)
+{
+    static const unsigned char turned[] = {
+        [FORMULA_LESS] = FORMULA_GREATER, [FORMULA_LESS_EQUAL] = FORMULA_GREATER_EQUAL,
+        [FORMULA_EQUAL] = FORMULA_EQUAL,  [FORMULA_NOT_EQUAL] = FORMULA_NOT_EQUAL,
+        [FORMULA_GREATER] = FORMULA_LESS, [FORMULA_GREATER_EQUAL] = FORMULA_LESS_EQUAL};
+    const struct operand *left = &builder->operands[node->children[0]];
+    const int swapped[2] = {node->children[1], node->children[0]};
+    bool turns = is_weak(left) || left->kind == OPERAND_BOOL;
+    return build_ufunc(builder,
+                       ufunc_get(builder->state, turns ? turned[node->operation] : node->operation),
+                       turns ? swapped : node->children, 2);
+}
+
 static bool
 is_none(const struct builder *builder, int node)
 {
@@ -611,6 +658,9 @@ build_clip(struct builder *builder, const struct formula_node *node)
 {
     const int *children = node->children;
     bool low = !is_none(builder, children[1]), high = !is_none(builder, children[2]);
+    if (is_weak(&builder->operands[children[0]])) {
+        return -1; /* numpy.clip makes it an array, whose type is not weak */
+    }
     if (low && high) {
         return build_ufunc(builder, ufunc_get(builder->state, UFUNC_CLIP), children, 3);
     }
@@ -670,8 +720,9 @@ build_node(struct builder *builder, int index)
     if (node->kind != FORMULA_OPERATOR) {
         return -1;
     }
-    return node->operation == FORMULA_POWER
-               ? build_power(builder, node)
+    return node->operation == FORMULA_POWER ? build_power(builder, node)
+           : node->operation >= FORMULA_LESS && node->operation <= FORMULA_GREATER_EQUAL
+               ? build_comparison(builder, node)
                : build_ufunc(builder, ufunc_get(builder->state, node->operation), node->children,
                              node->child_count);
 }
@@ -700,6 +751,9 @@ find_code(struct graph *graph, int *refused)
     for (int i = 0; i < graph->step_count; i++) {
         struct step *step = &graph->steps[i];
         if (graph_primitive(graph, step, name)) {
+            continue;
+        }
+        if (graph->fast && get_vector_function(graph, step)) {
             continue;
         }
         int result = step->kind == STEP_UFUNC  ? get_loop(graph, step)
@@ -734,12 +788,12 @@ allocate(struct builder *builder, int node_count, int count)
 }
 
 int
-graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
-            const struct operand *operands, PyObject *const *ufuncs, int result_type,
+graph_build(struct state *state, bool fast, const struct formula *formula, const int *nodes,
+            int count, const struct operand *operands, PyObject *const *ufuncs, int result_type,
             struct graph *graph, int *refused)
 {
     struct builder builder = {state, formula, operands, ufuncs, graph, NULL};
-    *graph = (struct graph){.result = -1};
+    *graph = (struct graph){.result = -1, .fast = fast};
     int result = allocate(&builder, formula->node_count, count);
     for (int i = 0; result == 0 && i < count; i++) {
         if (operands[nodes[i]].kind == OPERAND_RESULT) {

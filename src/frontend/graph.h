@@ -15,7 +15,8 @@
 enum operand_kind {
     OPERAND_RESULT, /* computed on blocks */
     OPERAND_ARRAY,  /* at least one dimension */
-    OPERAND_SCALAR, /* a NumPy scalar, an array without dimensions, a Python bool */
+    OPERAND_SCALAR, /* a NumPy scalar, an array without dimensions */
+    OPERAND_BOOL,   /* Python's */
     OPERAND_INT,    /* Python's: their types are weak */
     OPERAND_FLOAT,
     OPERAND_COMPLEX,
@@ -75,16 +76,17 @@ struct graph {
     struct span_loop *loops;
     int loop_count;
     int result;  /* the value */
+    bool fast;   /* math="fast": functions within some ulp instead of NumPy's */
     bool python; /* a loop needs Python, or may set an exception: one thread, with the GIL */
     struct arena arena;
 };
 
 /* Builds the graph of the `count` nodes `nodes`, in order, the last of which is the result and an OPERAND_RESULT;
  * `operands` are by node: leaves, scalars, and OPERAND_RESULT for what the graph computes; so are `ufuncs`, of
- * FORMULA_NAMED calls. The result is cast to `result_type` where that is none below 0. Returns 0; or -1 with
+ * FORMULA_NAMED calls. `fast` is math="fast". The result is cast to `result_type` where that is none below 0. Returns 0; or -1 with
  * an exception; or 1 where blocks cannot compute a node, and sets `*refused` to it. graph_free is owed. */
-int graph_build(struct state *state, const struct formula *formula, const int *nodes, int count,
-                const struct operand *operands, PyObject *const *ufuncs, int result_type,
+int graph_build(struct state *state, bool fast, const struct formula *formula, const int *nodes,
+                int count, const struct operand *operands, PyObject *const *ufuncs, int result_type,
                 struct graph *graph, int *refused);
 void graph_free(struct graph *graph);
 

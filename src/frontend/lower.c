@@ -9,11 +9,11 @@
 #include "../call/numpy.h"
 
 /* Blocks of as many elements: with some four of them alive, 8 bytes each, they stay in an L1 cache of 32 KiB. */
-#define BLOCK 512
-#define BLOCK_WIDE 256 /* of elements of 16 bytes and more */
+#define BLOCK 256
+#define BLOCK_WIDE 128 /* of elements of 16 bytes and more */
 
 /* Behind each scratch block, so that blocks do not start at the same place of a page. */
-#define SCRATCH_GAP 192
+#define SCRATCH_GAP 64
 
 /* How a step becomes text. */
 struct line {

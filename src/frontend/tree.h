@@ -37,8 +37,9 @@ void tree_free(struct tree *tree);
 /* The column, in characters, of what the tree calls column `column` (bytes) of line `line` (from 1). */
 int tree_column(const struct tree *tree, int line, int column);
 
-/* Sets an exception of that class about a part of the text. A SyntaxError has its fields set (of a very long line text
- * is the start, or None where the part lies behind it); of any other class the message ends with the line and a caret under the part. */
+/* Sets an exception of that class about a part of the text. A SyntaxError has its fields set (of a very long line
+ * text is the start, or None where the part lies behind it); of any other class the message ends with the line and a
+ * caret under the part. */
 void span_raise(PyObject *text, const struct span *span, PyObject *exception, const char *format,
                 ...);
 void span_raise_list(PyObject *text, const struct span *span, PyObject *exception,

@@ -1,17 +1,25 @@
 from collections.abc import Mapping, Sequence
 from inspect import Signature
 from os import PathLike
-from typing import Any, Final, NamedTuple, SupportsIndex, final, type_check_only
+from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_check_only
+
+from numpy import ndarray
+from numpy.typing import ArrayLike, DTypeLike
 
 from . import templates
 
 __all__ = [
     "CompileError",
+    "Expression",
     "Function",
     "Library",
     "__version__",
+    "blitz",
     "cache",
     "compile",
+    "evaluate",
+    "explain",
+    "expression",
     "get_num_threads",
     "inline",
     "set_num_threads",
@@ -50,6 +58,18 @@ class Cache:
 cache: Final[Cache]
 
 @final
+class Expression:
+    """A compiled array expression: a call takes a value for each name. Made by `expression`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def source(self) -> str: ...
+    def __call__(self, *args: Any, out: ndarray | None = None, **kwargs: Any) -> Any: ...
+
+@final
 class Function:
     """A C function; a call converts and checks its arguments by the prototype."""
 
@@ -75,6 +95,13 @@ class Library:
     def source(self) -> str: ...
     def __getattr__(self, name: str) -> Function: ...
 
+def blitz(
+    expr: str,
+    local_dict: Mapping[str, Any] | None = None,
+    global_dict: Mapping[str, Any] | None = None,
+    check_size: int = 1,
+    verbose: int = 0,
+) -> None: ...
 def compile(
     source: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
@@ -89,6 +116,25 @@ def compile(
     name: str | None = None,
     force: bool = False,
 ) -> Library: ...
+def evaluate(
+    expr: str,
+    local_dict: Mapping[str, Any] | None = None,
+    global_dict: Mapping[str, Any] | None = None,
+    *,
+    out: ndarray | tuple[ndarray] | None = None,
+    dtype: DTypeLike | None = None,
+    casting: Literal["no", "equiv", "safe", "same_kind", "unsafe"] = "same_kind",
+    order: Literal["K", "A", "C", "F"] = "K",
+    where: ArrayLike = True,
+    math: Literal["numpy", "fast"] | None = None,
+) -> Any: ...
+def explain(
+    text: str,
+    local_dict: Mapping[str, Any] | None = None,
+    global_dict: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> str: ...
+def expression(text: str, *, math: Literal["numpy", "fast"] | None = None) -> Expression: ...
 def get_num_threads() -> int: ...
 def inline(
     code: str,
