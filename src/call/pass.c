@@ -255,6 +255,7 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
                                  .scratch = variant->scratch,
                                  .step_count = graph->step_count,
                                  .cost = variant->cost,
+                                 .opaque = graph->opaque,
                                  .python = graph->python,
                                  .careful = upon,
                                  .array_count = count,

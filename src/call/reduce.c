@@ -250,9 +250,9 @@ struct worker {
 static void
 fetch(struct worker *worker, npy_intp start, npy_intp count)
 {
-    unsigned raised = fp_status_get();
+    unsigned raised = (unsigned)fp_status_get_sse();
     if (raised != 0) {
-        fp_status_clear();
+        fp_status_clear_sse();
         worker->flags |= raised;
     }
     sweep_range(&worker->sweep, start, count, worker->values);
@@ -806,7 +806,7 @@ static enum region_result
 run(struct reduction *reduction, PyObject **value)
 {
     struct layout layout;
-    struct geometry result;
+    struct geometry result = {.plain = false};
     npy_intp size =
         PyArray_MultiplyList(reduction->pass.geometry.shape, reduction->pass.geometry.dimensions);
     if (size == 0 || reduction->pass.variant->graph.python) {

@@ -138,7 +138,13 @@ scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count
 
 /* ---- Ranges ---- */
 
-/* Reading the flags costs 12 ns: it is done once for so many elements. */
+static unsigned
+raised_flags(const struct sweep *sweep)
+{
+    return (unsigned)(sweep->opaque ? fp_status_get() : fp_status_get_sse());
+}
+
+/* Reading the flags costs some ns: it is done once for so many elements. */
 #define SPAN 16384
 
 /* So many elements are worth a span of its own before the first cache line. */
@@ -150,7 +156,7 @@ enter(struct sweep_worker *worker, npy_intp count)
     struct span *span = &worker->span;
     span->count = count;
     worker->sweep->code(NULL, span);
-    if (!span->careful && (fp_status_get() | span->seen) != 0) {
+    if (!span->careful && (raised_flags(worker->sweep) | span->seen) != 0) {
         fp_status_clear();
         span->careful = true;
         worker->sweep->code(NULL, span);
@@ -344,7 +350,12 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-    fp_status_clear();
+    if (sweep->opaque) {
+        fp_status_clear();
+    }
+    else {
+        fp_status_clear_sse();
+    }
 }
 
 void

@@ -26,6 +26,7 @@ struct sweep {
     size_t scratch; /* bytes it needs */
     int step_count;
     unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
+    bool opaque;   /* the x87 may raise flags, too */
     bool python;   /* the loops need the GIL, or may set an exception */
     bool
         careful; /* from the start, since the result lies upon an operand; or since flags were raised */

@@ -753,6 +753,7 @@ find_code(struct graph *graph, int *refused)
         if (graph_primitive(graph, step, name)) {
             continue;
         }
+        graph->opaque = true;
         if (graph->fast && get_vector_function(graph, step)) {
             continue;
         }
