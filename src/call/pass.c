@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "../../cache/kernel.h"
-#include "../frontend/lower.h"
 #include <numpy/ufuncobject.h>
 
 /* Room for the value of a scalar, the widest of which is clongdouble. */
@@ -251,7 +250,7 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
     int count = graph->array_count, size = graph_type_size(graph->values[graph->result].type);
     struct sweep_operand *arrays = pass->sweep.arrays;
     pass->sweep = (struct sweep){.loops = graph->loops,
-                                 .block = lower_block(graph),
+                                 .block = variant->block,
                                  .scratch = variant->scratch,
                                  .step_count = graph->step_count,
                                  .cost = variant->cost,

@@ -261,6 +261,7 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
         return NULL;
     }
     variant->cost = find_cost(&variant->graph);
+    variant->block = lower_block(&variant->graph);
     variant->next = region->variants;
     region->variants = variant;
     return variant;

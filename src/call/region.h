@@ -23,6 +23,7 @@ struct variant {
     struct graph graph;
     struct kernel *kernel; /* a reference */
     size_t scratch;
+    int block; /* elements */
     unsigned cost;
 };
 
