@@ -6,8 +6,8 @@ Each row's result is first checked against NumPy's: tinyweave's has to be the sa
 math="fast"), the others' nearly; a row whose result is another is left out, and one of tinyweave's makes the
 exit status 1. Then a table for each expression: a row for each way to evaluate it, a column for each size, in
 it the time as a multiple of what `gcc -O3 -march=native` makes of the same loop, whose own times are on the
-first line. All rows of a size are measured in turn, round after round, and the ratios are those of the medians
-(with --best: of the minima); ratios hold where times do not. Rows with two threads are measured apart from the
+first line. All rows of a size are measured in turn, round after round, and the ratios are those of medians
+(with --best: of minima); ratios hold where times do not. Rows with two threads are measured apart from the
 others; OpenMP's threads sleep while they wait, so as not to keep a processor from the next row.
 
 Below it what a first evaluation costs, and a picture of the times, out/expressions.png. What is not installed
@@ -267,6 +267,8 @@ class Tinyweave:
         if not case.scalar:
             with_out = names | {"out": out.copy()}
             yield Row("tinyweave expression, out=", f"f({arguments}, out=out)", with_out, operands, setup)
+            statement = {"tw": self.tw, "text": f"out = {case.text}", "out": out.copy()}
+            yield Row("tinyweave blitz", "tw.blitz(text)", statement, operands, setup)
         if case.fast:
             try:
                 fast = self.tw.expression(case.text, math="fast")

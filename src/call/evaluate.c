@@ -231,7 +231,7 @@ describe_names(const struct bindings *names, const struct expression *expression
         PyObject *value = names->values[i];
         PyObject *line =
             PyArray_Check(value)
-                ? PyUnicode_FromFormat("%U: %S, %d dimensions, %zd elements",
+                ? PyUnicode_FromFormat("%U: %S, %d-D, %zd elements",
                                        PyTuple_GET_ITEM(expression->formula->names, i),
                                        PyArray_DESCR((PyArrayObject *)value),
                                        PyArray_NDIM((PyArrayObject *)value),
