@@ -378,7 +378,7 @@ lay_out(const struct reduction *reduction, struct layout *layout, struct geometr
     for (int i = 0; i < count; i++) {
         npy_intp extent = operand->shape[order[i]];
         bool reduced = reduction->reduced[order[i]];
-        struct axis_run *last = &layout->runs[layout->count - 1];
+        struct axis_run *last = &layout->runs[layout->count > 0 ? layout->count - 1 : 0];
         if (layout->count > 0 && last->reduced == reduced) {
             last->extent *= extent;
         }
