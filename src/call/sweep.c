@@ -141,6 +141,9 @@ scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count
 /* Reading the flags costs 12 ns: it is done once for so many elements. */
 #define SPAN 16384
 
+/* So many elements are worth a span of its own before the first cache line. */
+#define LINED 2048
+
 static void
 enter(struct sweep_worker *worker, npy_intp count)
 {
@@ -160,27 +163,48 @@ slot_of(const struct sweep *sweep, int array)
     return array < sweep->array_count ? array : sweep->slot_count;
 }
 
-/* Elements start to start + count of the row that the positions are at. */
+/* Elements start to start + count of the row that the positions are at, at once. */
+static void
+run_block(struct sweep_worker *worker, npy_intp start, npy_intp count)
+{
+    const struct sweep *sweep = worker->sweep;
+    for (int array = 0; array <= sweep->array_count; array++) {
+        worker->span.data[slot_of(sweep, array)] =
+            sweep->direct[array] ? worker->positions[array] + start * sweep->arrays[array].size
+                                 : worker->blocks[array];
+        if (!sweep->direct[array] && array < sweep->array_count) {
+            gather(worker, array, 0, start, count);
+        }
+    }
+    enter(worker, count);
+    if (!sweep->direct[sweep->array_count]) {
+        scatter(worker, 0, start, count);
+    }
+}
+
+/* How many elements stand before the result's next cache line. Large arrays mostly begin at the same place of one,
+ * and blocks that begin with a line are read and written twice as fast. */
+static npy_intp
+head_of_line(const struct sweep_worker *worker, npy_intp start)
+{
+    const struct sweep *sweep = worker->sweep;
+    int size = sweep->arrays[sweep->array_count].size;
+    uintptr_t address = (uintptr_t)(worker->positions[sweep->array_count] + start * size);
+    return (npy_intp)(-address % 64) / size;
+}
+
+/* The same, cut to blocks. */
 static void
 run_piece(struct sweep_worker *worker, npy_intp start, npy_intp count)
 {
     const struct sweep *sweep = worker->sweep;
     npy_intp step = sweep->all_direct ? SPAN : sweep->block;
-    for (npy_intp done = 0; done < count; done += step) {
-        npy_intp length = count - done < step ? count - done : step;
-        for (int array = 0; array <= sweep->array_count; array++) {
-            worker->span.data[slot_of(sweep, array)] =
-                sweep->direct[array]
-                    ? worker->positions[array] + (start + done) * sweep->arrays[array].size
-                    : worker->blocks[array];
-            if (!sweep->direct[array] && array < sweep->array_count) {
-                gather(worker, array, 0, start + done, length);
-            }
-        }
-        enter(worker, length);
-        if (!sweep->direct[sweep->array_count]) {
-            scatter(worker, 0, start + done, length);
-        }
+    npy_intp done = sweep->all_direct && count >= LINED ? head_of_line(worker, start) : 0;
+    if (done > 0) {
+        run_block(worker, start, done);
+    }
+    for (; done < count; done += step) {
+        run_block(worker, start + done, count - done < step ? count - done : step);
     }
 }
 
@@ -310,6 +334,7 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     worker->span.flags = (unsigned char *)carve(&memory, (size_t)sweep->step_count);
     memset(worker->span.flags, 0, (size_t)sweep->step_count);
     worker->span.scratch = carve(&memory, sweep->scratch);
+    worker->span.stream = sweep->stream;
     worker->span.careful = __atomic_load_n(&sweep->careful, __ATOMIC_RELAXED);
     for (int array = 0; array <= sweep->array_count; array++) {
         worker->bases[array] = sweep->arrays[array].data;
@@ -334,6 +359,9 @@ sweep_worker_finish(struct sweep_worker *worker)
         __atomic_fetch_or(&sweep->flags[step], worker->span.flags[step], __ATOMIC_RELAXED);
     }
 }
+
+/* A result of so many bytes has left the caches before anybody reads it. */
+#define STREAMED 16777216
 
 /* ---- How the arrays are gone over ---- */
 
@@ -458,6 +486,9 @@ sweep_run(struct sweep *sweeps, int count)
         work += (double)sweeps[i].size * sweeps[i].cost;
         python |= sweeps[i].python;
     }
+    const struct sweep_operand *result = &sweeps[0].arrays[sweeps[0].array_count];
+    sweeps[0].stream = count == 1 && sweeps[0].all_direct && !sweeps[0].careful &&
+                       sweeps[0].size * result->size >= STREAMED;
     if (python || !sweep_is_long(work)) {
         run_parts(&group, false);
     }

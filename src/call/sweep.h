@@ -41,6 +41,7 @@ struct sweep {
     bool short_rows; /* several share a block */
     bool *direct;    /* by array, room for array_count + 1: used where it lies */
     bool all_direct;
+    bool stream;   /* a large result goes past the caches (found by sweep_run) */
     size_t memory; /* bytes a worker needs */
 };
 
