@@ -31,6 +31,10 @@ convert_scalar(PyObject *value, int type, char *item)
         *(double *)item = PyFloat_AS_DOUBLE(value);
         return 0;
     }
+    if (type == NPY_DOUBLE && PyLong_CheckExact(value)) {
+        *(double *)item = PyLong_AsDouble(value); /* of 64 bits at most: it fits */
+        return 0;
+    }
     bool narrow = type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF;
     if (narrow && PyFloat_CheckExact(value) && leaves_range(PyFloat_AS_DOUBLE(value), type)) {
         return 1;
