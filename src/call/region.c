@@ -21,6 +21,7 @@ variant_free(struct variant *variant)
         kernel_release(variant->kernel);
     }
     graph_free(&variant->graph);
+    Py_XDECREF(variant->reduction_call);
     free(variant->types);
     free(variant->ufuncs);
     free(variant);
