@@ -283,6 +283,17 @@ class Node:
         return 1 + max((child.depth() for child in self.children), default=0)
 
 
+def fast_power(ufunc, values):
+    """NumPy computes a ** 2, a ** -1 and a ** 0.5 of arrays by other functions."""
+    if ufunc is np.power and isinstance(values[0], np.ndarray):
+        inexact = values[0].dtype.kind in "fc"
+        fast = {(int, 2): np.square, (int, -1): inexact and np.reciprocal, (float, 0.5): inexact and np.sqrt}
+        found = fast.get((type(values[1]), values[1]) if type(values[1]) in (int, float) else None)
+        if found:
+            return found, values[:1]
+    return ufunc, values
+
+
 # ---- Operands ----
 
 
@@ -317,7 +328,7 @@ def _special_values(dtype):
 def contents(random, dtype, size):
     """That many values: small, or of the whole range, or odd ones, or a mixture."""
     numbers = np.random.default_rng(random.randrange(2**32))
-    kind = random.choice(["small", "small", "small", "wide", "odd", "mixed", "mixed", "positive"])
+    kind = random.choice(["small", "small", "small", "wide", "odd", "mixed", "mixed", "positive", "bits"])
     if dtype.kind in "US":
         return numbers.choice(np.array(["", "a", "b", "ab", "abc"], dtype), size)
     if dtype.kind in "Mm":
@@ -339,6 +350,9 @@ def contents(random, dtype, size):
                 values = np.abs(values).astype(dtype)
     with np.errstate(all="ignore"):
         odd = numbers.choice(np.array(_special_values(dtype), dtype), size)
+    if kind == "bits" and dtype.kind in "fc" and dtype.char not in "gG":
+        parts = np.frombuffer(numbers.bytes(size * dtype.itemsize), np.zeros(1, dtype).real.dtype)
+        return np.where(np.isnan(parts), abs(parts.dtype.type("nan")), parts).view(dtype)
     if kind == "mixed":
         rare = numbers.random(size) < 0.9
         return np.where(rare, values, odd).astype(dtype)
@@ -393,7 +407,7 @@ class Buffers:
         self.made.append(base if base.dtype == array.dtype else array)
 
     def strided(self, random, dtype, shape):
-        steps = [random.choice([1, 1, 2, 3, -1, -2]) for _ in shape]
+        steps = [random.choice([1, 1, 2, 3, -1, -2]) if len(shape) < 6 or extent > 1 else 1 for extent in shape]
         whole = [extent * abs(step) for extent, step in zip(shape, steps, strict=True)]
         base = np.zeros(whole, dtype, order=random.choice("CF"))
         return base[(*(slice(None, None, step) for step in steps), ...)]
@@ -442,6 +456,13 @@ def random_shape(random):
         return (random.choice(SIZES),)
     if kind < 0.37:
         return (random.choice(LARGE),)
+    if kind < 0.375:
+        return random.choice([(513, 300), (3, 40000), (40000, 3), (2, 300, 129)])
+    if kind < 0.38:
+        shape = [1] * random.randrange(6, 65)
+        for _ in range(random.randrange(7)):
+            shape[random.randrange(len(shape))] = 2
+        return tuple(shape)
     if kind < 0.45:
         return (random.choice([2, 3, 5, 40]), random.choice([127, 128, 129, 255, 512, 513]))
     if kind < 0.47:
@@ -645,10 +666,20 @@ class Case:
             name = random.choice(FREQUENT if random.random() < 0.4 else list(UFUNCS))
             function = UFUNCS[name]
         children = [self.node(depth)]
+        if random.random() < 0.03:
+            return self.call_with_dtype(name, function, children[0])
         children += [self.node(random.randrange(depth + 1)) for _ in range(function.nin - 1)]
         arguments = ", ".join(child.text for child in children)
         return Node(
             f"{name}({arguments})", lambda *values: function(*values), tuple(children), True, function
+        )
+
+    def call_with_dtype(self, name, function, operand):
+        dtype = self.random.choice(NUMBERS)
+        others = [self.constant("2") for _ in range(function.nin - 1)]
+        texts = [operand.text, *(other.text for other in others), f"dtype={dtype!r}"]
+        return Node(
+            f"{name}({', '.join(texts)})", lambda *values: function(*values, dtype=dtype), (operand, *others)
         )
 
     def where(self, depth):
@@ -772,6 +803,7 @@ class Case:
         name = random.choice(REDUCTIONS)
         dimensions = np.ndim(operand.value) if not isinstance(operand.value, Exception) else 0
         keywords = {}
+        dtype = random.choice("dlfiDeg") if name in ("sum", "prod", "mean") and random.random() < 0.1 else None
         if random.random() < 0.6 and dimensions:
             keywords["axis"] = random.randrange(-dimensions, dimensions)
             if random.random() < 0.3 and not name.startswith("arg"):
@@ -780,6 +812,12 @@ class Case:
         if random.random() < 0.4:
             keywords["keepdims"] = True
         text = "".join(f", {key}={value!r}" for key, value in keywords.items())
+        if dtype:
+            keywords["dtype"] = np.dtype(dtype)
+            text += f", dtype={dtype!r}"
+        if name not in ("mean", "any", "all", "argmin", "argmax") and random.random() < 0.1:
+            keywords["initial"] = 3
+            text += ", initial=3"
         function = getattr(np, name)
         return Node(f"{name}({operand.text}{text})", lambda value: function(value, **keywords), (operand,))
 
@@ -837,6 +875,10 @@ class Case:
             options["casting"] = random.choice(["no", "equiv", "safe", "same_kind", "unsafe"])
         if random.random() < 0.4:
             options["order"] = random.choice("CFAK")
+        # SciPy's loops move the pointers they are given, so that NumPy's where= goes wrong with them.
+        if random.random() < 0.4 and value.ndim and self.root.ufunc not in SPECIAL.values():
+            options["where"] = contents(random, np.dtype(bool), value.size).reshape(value.shape)
+            options["out"] = self.pick_out(value)
         return options
 
     # -- Computing it --
@@ -851,11 +893,12 @@ class Case:
     def numpy(self, plain=False):
         """What NumPy makes of it."""
         names = self.operands()
-        if self.options and self.root.ufunc is not None:
+        if self.options and self.root.ufunc is not None and not (plain and "out" in self.options):
             children = [child.compute(names, plain) for child in self.root.children]
+            ufunc, children = fast_power(self.root.ufunc, children)
             if plain:
                 children = _consecutive(children)
-            return self.root.ufunc(*children, **self.options)
+            return ufunc(*children, **self.options)
         value = self.root.compute(names, plain)
         if "out" in self.options:
             np.copyto(self.options["out"], value)

@@ -109,3 +109,25 @@ def test_sum_of_truth_values(shape):
     a, b = np.arange(127.0), np.array([7], ">i4")
     check("sum(a < b)", a=a, b=b)
     check("sum(a < b, axis=-1)", a=a.reshape(shape), b=b)
+
+
+@pytest.mark.parametrize("exponent", [2, -1, 0.5, 2.0, -1.0])
+@pytest.mark.parametrize("dtype", "dFg")
+def test_powers_that_are_other_functions_with_out(dtype, exponent):
+    a = (np.arange(1, 40) / 7).astype(dtype)
+    for out in (np.zeros(39, dtype), np.zeros((2, 39), dtype), np.zeros(39, "D")):
+        tw.evaluate("a ** x", {"a": a, "x": exponent}, out=out)
+        assert (out == (a**exponent).astype(out.dtype)).all()
+
+
+def test_a_tiny_number_underflows_as_in_numpy():
+    names = {"a": np.ones(3, "f4"), "c": np.array([True, False, True])}
+    with np.errstate(under="warn"):
+        wanted = warned(lambda: np.where(names["c"], 1e-300, names["a"]))
+        assert wanted == warned(lambda: tw.evaluate("where(c, 1e-300, a)", names)) != []
+
+
+def test_strides_of_a_cast_of_repeated_axes():
+    a = np.broadcast_to(np.ones((4, 1, 2), "f4"), (4, 5, 2))
+    found, wanted = tw.evaluate("abs(float64(a))"), abs(a.astype("f8"))
+    assert found.strides == wanted.strides

@@ -862,7 +862,8 @@ OPTIONS = [
     [
         ("a + b", lambda a, b, **options: np.add(a, b, **options)),
         ("a * 2", lambda a, b, **options: np.multiply(a, 2, **options)),
-        ("a ** 2", lambda a, b, **options: np.power(a, 2, **options)),
+        ("a ** 2", lambda a, b, **options: np.square(a, **options)),
+        ("a ** 3", lambda a, b, **options: np.power(a, 3, **options)),
         ("2 + 3", lambda a, b, **options: np.add(2, 3, **options)),
         ("-b", lambda a, b, **options: np.negative(b, **options)),
         ("a < b", lambda a, b, **options: np.less(a, b, **options)),

@@ -31,6 +31,8 @@ find_plain(const struct graph *graph, PyArrayObject *const *arrays, struct geome
     npy_intp stride = graph_type_size(graph->values[graph->result].type);
     int dimensions = geometry->dimensions = PyArray_NDIM(arrays[0]);
     bool last_first = (order & NPY_ARRAY_C_CONTIGUOUS) != 0;
+    geometry->plain = true;
+    geometry->fortran = !last_first;
     for (int i = 0; i < dimensions; i++) {
         int axis = last_first ? dimensions - 1 - i : i;
         geometry->shape[axis] = PyArray_DIM(arrays[0], axis);
@@ -122,6 +124,20 @@ sort_axes(const struct layout *layouts, const struct step *step, int dimensions,
     }
 }
 
+/* The same of an array's astype(), which is laid out by the strides alone: a repeated axis is the fastest. */
+static void
+sort_axes_of_copy(const npy_intp *strides, int dimensions, int *order)
+{
+    for (int i = 0; i < dimensions; i++) {
+        int axis = dimensions - 1 - i, place = i;
+        for (; place > 0 && magnitude(strides[order[place - 1]]) > magnitude(strides[axis]);
+             place--) {
+            order[place] = order[place - 1];
+        }
+        order[place] = axis;
+    }
+}
+
 /* A ufunc's result is laid out in the order of its operands; a cast of an operand keeps its order. */
 static void
 lay_out_step(const struct graph *graph, const struct step *step, struct layout *layouts,
@@ -142,7 +158,12 @@ lay_out_step(const struct graph *graph, const struct step *step, struct layout *
                (size_t)dimensions * sizeof(npy_intp));
         return;
     }
-    sort_axes(layouts, step, dimensions, order);
+    if (step->kind == STEP_CAST && step->name != NULL) {
+        sort_axes_of_copy(layouts[step->inputs[0]].strides, dimensions, order);
+    }
+    else {
+        sort_axes(layouts, step, dimensions, order);
+    }
     npy_intp stride = graph_type_size(graph->values[step->output].type);
     for (int i = 0; i < dimensions; i++) {
         npy_intp extent = layout->shape[order[i]];
@@ -178,6 +199,7 @@ geometry_find(const struct graph *graph, PyArrayObject *const *arrays, struct ge
     if (find_plain(graph, arrays, geometry)) {
         return 0;
     }
+    geometry->plain = false;
     if (!find_shape(graph, arrays, geometry)) {
         return 1;
     }
@@ -281,8 +303,10 @@ PyArrayObject *
 geometry_array(const struct geometry *geometry, int type)
 {
     PyArray_Descr *descr = PyArray_DescrFromType(type);
-    bool empty = PyArray_MultiplyList(geometry->shape, geometry->dimensions) == 0;
+    bool simple =
+        geometry->plain || PyArray_MultiplyList(geometry->shape, geometry->dimensions) == 0;
+    bool fortran = geometry->plain && geometry->fortran;
     return (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, geometry->dimensions,
-                                                 geometry->shape, empty ? NULL : geometry->strides,
-                                                 NULL, 0, NULL);
+                                                 geometry->shape, simple ? NULL : geometry->strides,
+                                                 NULL, fortran, NULL);
 }

@@ -607,12 +607,35 @@ is_elementwise(const struct formula_node *node, PyObject *const *names)
            Py_IS_TYPE(function, &PyUFunc_Type) && !((PyUFuncObject *)function)->core_enabled;
 }
 
+/* The function by which NumPy computes a ** 2, a ** -1 and a ** 0.5 of an array, or -1. */
+static int
+fast_power(const struct formula_node *node, PyObject *const *values)
+{
+    if (node->kind != FORMULA_OPERATOR || node->operation != FORMULA_POWER ||
+        !is_array(values[0])) {
+        return -1;
+    }
+    PyArrayObject *base = (PyArrayObject *)values[0];
+    bool inexact = PyArray_ISFLOAT(base) || PyArray_ISCOMPLEX(base);
+    int overflow = 0;
+    long exponent =
+        PyLong_CheckExact(values[1]) ? PyLong_AsLongAndOverflow(values[1], &overflow) : 0;
+    bool half = PyFloat_CheckExact(values[1]) && PyFloat_AS_DOUBLE(values[1]) == .5;
+    return exponent == 2                            ? UFUNC_SQUARE
+           : exponent == -1 && !overflow && inexact ? UFUNC_RECIPROCAL
+           : half && inexact                        ? UFUNC_SQRT
+                                                    : -1;
+}
+
 static PyObject *
 call_ufunc(struct state *state, const struct place *place, const struct formula_node *node,
            struct arguments *arguments, PyObject *const *names, const struct wanted *wanted)
 {
-    PyObject *ufunc = node->kind == FORMULA_OPERATOR ? ufunc_get(state, node->operation)
-                                                     : called_function(place, node, names);
+    int fast = fast_power(node, arguments->values);
+    PyObject *ufunc = node->kind == FORMULA_CALL
+                          ? called_function(place, node, names)
+                          : ufunc_get(state, fast >= 0 ? fast : node->operation);
+    arguments->count = fast >= 0 ? 1 : arguments->count;
     if (ufunc == NULL || !check_values(place, arguments->values, arguments->count)) {
         return NULL;
     }

@@ -7,13 +7,21 @@
 #include <string.h>
 
 #include "../../cache/kernel.h"
-#include "../frontend/lower.h"
 #include <numpy/ufuncobject.h>
 
 /* Room for the value of a scalar, the widest of which is clongdouble. */
 #define SCALAR_SIZE 32
 
 /* ---- Scalars and arrays ---- */
+
+/* Whether a number overflows or underflows in float16 or float32, and so raises a flag. */
+static bool
+leaves_range(double number, int type)
+{
+    double most = type == NPY_HALF ? 65504. : FLT_MAX, least = type == NPY_HALF ? 0x1p-14 : FLT_MIN;
+    double size = fabs(number);
+    return (size > most && !isinf(number)) || (size > 0 && size < least);
+}
 
 /* Converts a scalar as a ufunc would. Returns 0; 1 where NumPy has something to say about it. */
 static int
@@ -23,16 +31,17 @@ convert_scalar(PyObject *value, int type, char *item)
         *(double *)item = PyFloat_AS_DOUBLE(value);
         return 0;
     }
-    if (PyFloat_CheckExact(value) &&
-        (type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF)) {
-        double limit = type == NPY_HALF ? 65504. : FLT_MAX, number = PyFloat_AS_DOUBLE(value);
-        if (fabs(number) > limit && !isinf(number)) {
-            return 1;
-        }
+    if (type == NPY_DOUBLE && PyLong_CheckExact(value)) {
+        *(double *)item = PyLong_AsDouble(value); /* of 64 bits at most: it fits */
+        return 0;
     }
-    if (PyComplex_CheckExact(value) && type == NPY_CFLOAT) {
+    bool narrow = type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF;
+    if (narrow && PyFloat_CheckExact(value) && leaves_range(PyFloat_AS_DOUBLE(value), type)) {
+        return 1;
+    }
+    if (narrow && PyComplex_CheckExact(value)) {
         Py_complex number = PyComplex_AsCComplex(value);
-        if (fabs(number.real) > FLT_MAX || fabs(number.imag) > FLT_MAX) {
+        if (leaves_range(number.real, type) || leaves_range(number.imag, type)) {
             return 1;
         }
     }
@@ -245,10 +254,11 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
     int count = graph->array_count, size = graph_type_size(graph->values[graph->result].type);
     struct sweep_operand *arrays = pass->sweep.arrays;
     pass->sweep = (struct sweep){.loops = graph->loops,
-                                 .block = lower_block(graph),
+                                 .block = variant->block,
                                  .scratch = variant->scratch,
                                  .step_count = graph->step_count,
                                  .cost = variant->cost,
+                                 .opaque = graph->opaque,
                                  .python = graph->python,
                                  .careful = upon,
                                  .array_count = count,

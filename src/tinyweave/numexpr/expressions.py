@@ -111,8 +111,9 @@ def fold(function, *values):
         raise TypeError("strings can only be compared")
     if function in _GROWING and all(isinstance(value, (int, numpy.integer)) for value in values):
         base, exponent = (int(value) for value in values)
-        bits = exponent if function is operator.lshift else exponent * base.bit_length()
-        if bits > _CONSTANT_BITS and base not in (-1, 0, 1):
+        bits = base.bit_length() + exponent if function is operator.lshift else base.bit_length() * exponent
+        small = (0,) if function is operator.lshift else (-1, 0, 1)
+        if bits > _CONSTANT_BITS and base not in small:
             raise OverflowError("Python int too large to convert to C long")
     if function is operator.invert and isinstance(values[0], bool):
         return ~int(values[0])  # of a bool Python warns

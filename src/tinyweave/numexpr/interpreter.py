@@ -7,6 +7,7 @@ double is (x - floor(x / y) * y). Most programs become one such expression; what
 computed by NumPy, between expressions.
 """
 
+import contextlib
 import functools
 import math
 import operator
@@ -25,7 +26,7 @@ from . import expressions
 
 __BLOCK_SIZE1__ = 1024
 use_vml = False
-MAX_THREADS = int(os.environ.get("NUMEXPR_MAX_THREADS") or 64)
+MAX_THREADS = min(max(int(os.environ.get("NUMEXPR_MAX_THREADS") or 64), 1), 256)  # 256: tinyweave's own limit
 
 # letter: kind, dtype
 KINDS = {
@@ -252,7 +253,9 @@ class _Builder:
         return index
 
     def constant(self, value, letter):
-        return self.value("constant", letter, constant_of_kind(value, KINDS[letter][0]))
+        with contextlib.suppress(OverflowError):  # it may be cast yet
+            value = constant_of_kind(value, KINDS[letter][0])
+        return self.value("constant", letter, value)
 
     def cast(self, index, letter, node=None):
         if self.values[index].letter == letter:
@@ -298,21 +301,18 @@ class _Builder:
 
     def needed(self, root):
         """The values that the root needs, in order: without constants that were cast, and the like."""
-        kept = {}
-
-        def keep(index):
-            stack = [index]
-            while stack:
-                index = stack.pop()
-                if index not in kept:
-                    kept[index] = None
-                    stack.extend(self.values[index].operands)
-
-        keep(root)
+        kept, stack = set(), [root]
+        while stack:
+            index = stack.pop()
+            if index not in kept:
+                kept.add(index)
+                stack.extend(self.values[index].operands)
         places = {index: place for place, index in enumerate(sorted(kept))}
         for index in places:
             value = self.values[index]
             value.operands = tuple(places[operand] for operand in value.operands)
+            if value.what == "constant":
+                value.content = constant_of_kind(value.content, KINDS[value.letter][0])
         return [self.values[index] for index in places]
 
 
