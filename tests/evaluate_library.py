@@ -407,7 +407,9 @@ class Buffers:
         self.made.append(base if base.dtype == array.dtype else array)
 
     def strided(self, random, dtype, shape):
-        steps = [random.choice([1, 1, 2, 3, -1, -2]) if len(shape) < 6 or extent > 1 else 1 for extent in shape]
+        steps = [
+            random.choice([1, 1, 2, 3, -1, -2]) if len(shape) < 6 or extent > 1 else 1 for extent in shape
+        ]
         whole = [extent * abs(step) for extent, step in zip(shape, steps, strict=True)]
         base = np.zeros(whole, dtype, order=random.choice("CF"))
         return base[(*(slice(None, None, step) for step in steps), ...)]
@@ -803,7 +805,9 @@ class Case:
         name = random.choice(REDUCTIONS)
         dimensions = np.ndim(operand.value) if not isinstance(operand.value, Exception) else 0
         keywords = {}
-        dtype = random.choice("dlfiDeg") if name in ("sum", "prod", "mean") and random.random() < 0.1 else None
+        dtype = (
+            random.choice("dlfiDeg") if name in ("sum", "prod", "mean") and random.random() < 0.1 else None
+        )
         if random.random() < 0.6 and dimensions:
             keywords["axis"] = random.randrange(-dimensions, dimensions)
             if random.random() < 0.3 and not name.startswith("arg"):
