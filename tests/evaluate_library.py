@@ -114,7 +114,7 @@ def bits(array):
         return array
     array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "c":
-        array = array.reshape(-1).view(array.real.dtype).reshape(array.shape + (2,))
+        array = array.reshape(-1).view(array.real.dtype)
     if array.dtype.kind == "f":
         array = array.copy()
         with np.errstate(all="ignore"):
