@@ -589,20 +589,20 @@ def print_rows(times, base, sizes, suffix=""):
             short_number(by_size[n] / times[base][n]) if n in by_size and n in times[base] else ""
             for n in sizes
         ]
-        print(f"  {label + suffix:36}" + "".join(f"{cell:>10}" for cell in cells))
+        print(f"  {label + suffix:36}" + "".join(f"{cell:>12}" for cell in cells))
 
 
 def print_case(case, times, sizes):
     sizes = [n for n in sizes if n in case.sizes]
     print(f"\n{case.name}: {case.text}\n  bound: {case.bound}")
-    print(f"  {'elements':36}" + "".join(f"{n:>10,}" for n in sizes))
+    print(f"  {'elements':36}" + "".join(f"{n:>12,}" for n in sizes))
     for threads, of_threads in times.items():
         if not of_threads:
             continue
         base = GCC if GCC in of_threads else "tinyweave expression"
         suffix = "" if threads == 1 else f", {threads} threads"
         base_times = [short_time(of_threads[base][n]) if n in of_threads[base] else "" for n in sizes]
-        print(f"  {base + suffix + ' = 1':36}" + "".join(f"{time:>10}" for time in base_times))
+        print(f"  {base + suffix + ' = 1':36}" + "".join(f"{time:>12}" for time in base_times))
         print_rows(of_threads, base, sizes, suffix)
     if times[2]:
         gains = [
@@ -610,7 +610,7 @@ def print_case(case, times, sizes):
             for label in ["tinyweave expression"]
             for n in sizes
         ]
-        print(f"  {'gain of tinyweave by two threads':36}" + "".join(f"{gain:>10}" for gain in gains))
+        print(f"  {'gain of tinyweave by two threads':36}" + "".join(f"{gain:>12}" for gain in gains))
 
 
 def print_warm(case, times, empty):

@@ -351,11 +351,12 @@ check_missing(const struct blitz *blitz)
     return 0;
 }
 
-/* Whether a floating-point error may end in an exception, or in a call of the user's. */
+/* Whether numpy.geterr() has "raise" or "call". */
 static int
-errors_raise(struct state *state)
+settings_raise(struct state *state)
 {
-    PyObject *settings = PyObject_CallNoArgs(ufunc_get(state, UFUNC_GETERR));
+    PyObject *geterr = ufunc_get(state, UFUNC_GETERR);
+    PyObject *settings = geterr == NULL ? NULL : PyObject_CallNoArgs(geterr);
     PyObject *key, *value;
     Py_ssize_t position = 0;
     int raises = settings == NULL ? -1 : 0;
@@ -363,6 +364,33 @@ errors_raise(struct state *state)
         raises |=
             PyUnicode_Check(value) && (PyUnicode_CompareWithASCIIString(value, "raise") == 0 ||
                                        PyUnicode_CompareWithASCIIString(value, "call") == 0);
+    }
+    Py_XDECREF(settings);
+    return raises;
+}
+
+/* Whether a floating-point error may end in an exception, or in a call of the user's. Asking takes longer than a
+ * small statement: the answer is kept for as long as the settings are the same object. */
+static int
+errors_raise(struct state *state)
+{
+    PyObject *variable = ufunc_get(state, UFUNC_ERRSTATE), *settings = NULL;
+    if (variable == NULL) {
+        return -1;
+    }
+    if (!PyContextVar_CheckExact(variable)) {
+        return settings_raise(state);
+    }
+    if (PyContextVar_Get(variable, NULL, &settings) < 0) {
+        return -1;
+    }
+    int raises = 0; /* as NumPy begins: warnings */
+    if (settings != NULL && settings == state->errstate) {
+        raises = state->errstate_raises;
+    }
+    else if ((raises = settings_raise(state)) >= 0 && settings != NULL) {
+        Py_XSETREF(state->errstate, Py_NewRef(settings));
+        state->errstate_raises = raises;
     }
     Py_XDECREF(settings);
     return raises;

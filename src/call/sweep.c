@@ -24,40 +24,52 @@
 
 /* ---- Gathering ---- */
 
-#define COPY_STRIDED(type)                                                                         \
-    for (npy_intp i = 0; i < count; i++) {                                                         \
-        type element;                                                                              \
-        memcpy(&element, from + i * from_stride, sizeof(type));                                    \
-        memcpy(to + i * to_stride, &element, sizeof(type));                                        \
-    }                                                                                              \
-    break
-
-struct wide {
-    uint64_t halves[2];
-};
+/* The primitives of an element's size; those without any are copied one by one. */
+static void
+find_copies(struct sweep_operand *operand)
+{
+#define NAMES(size) [size] = {"tw_gather_" #size, "tw_scatter_" #size, "tw_fill_" #size}
+    static const char *const names[][3] = {NAMES(1), NAMES(2), NAMES(4), NAMES(8), NAMES(16)};
+#undef NAMES
+    bool known = operand->size <= 16 && names[operand->size][0] != NULL;
+    *(const void **)&operand->gather = known ? blocks_find(names[operand->size][0]) : NULL;
+    *(const void **)&operand->scatter = known ? blocks_find(names[operand->size][1]) : NULL;
+    *(const void **)&operand->fill = known ? blocks_find(names[operand->size][2]) : NULL;
+}
 
 static void
-copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size,
-             npy_intp count)
+copy_in(const struct sweep_operand *operand, char *to, const char *from, npy_intp stride,
+        npy_intp count)
 {
-    if (to_stride == size && from_stride == size) {
-        memcpy(to, from, (size_t)(count * size));
-        return;
+    if (stride == operand->size) {
+        memcpy(to, from, (size_t)(count * stride));
     }
-    switch (size) {
-    case 1:
-        COPY_STRIDED(uint8_t);
-    case 2:
-        COPY_STRIDED(uint16_t);
-    case 4:
-        COPY_STRIDED(uint32_t);
-    case 8:
-        COPY_STRIDED(uint64_t);
-    case 16:
-        COPY_STRIDED(struct wide);
-    default:
+    else if (stride == 0 && operand->fill != NULL) {
+        operand->fill(count, to, from);
+    }
+    else if (operand->gather != NULL) {
+        operand->gather(count, to, from, stride);
+    }
+    else {
         for (npy_intp i = 0; i < count; i++) {
-            memcpy(to + i * to_stride, from + i * from_stride, (size_t)size);
+            memcpy(to + i * operand->size, from + i * stride, (size_t)operand->size);
+        }
+    }
+}
+
+static void
+copy_out(const struct sweep_operand *operand, char *to, npy_intp stride, const char *from,
+         npy_intp count)
+{
+    if (stride == operand->size) {
+        memcpy(to, from, (size_t)(count * stride));
+    }
+    else if (operand->scatter != NULL) {
+        operand->scatter(count, to, stride, from);
+    }
+    else {
+        for (npy_intp i = 0; i < count; i++) {
+            memcpy(to + i * stride, from + i * operand->size, (size_t)operand->size);
         }
     }
 }
@@ -116,8 +128,8 @@ gather(struct sweep_worker *worker, int array, npy_intp at, npy_intp start, npy_
 {
     const struct sweep_operand *operand = &worker->sweep->arrays[array];
     char *to = worker->blocks[array] + at * operand->size;
-    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0],
-                 operand->strides[0], operand->size, count);
+    copy_in(operand, to, worker->positions[array] + start * operand->strides[0],
+            operand->strides[0], count);
     if (operand->swap > 0) {
         swap_bytes(to, operand->swap, count * operand->size);
     }
@@ -132,13 +144,19 @@ scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count
     if (result->swap > 0) {
         swap_bytes(from, result->swap, count * result->size);
     }
-    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from,
-                 result->size, result->size, count);
+    copy_out(result, worker->positions[array] + start * result->strides[0], result->strides[0],
+             from, count);
 }
 
 /* ---- Ranges ---- */
 
-/* Reading the flags costs 12 ns: it is done once for so many elements. */
+static unsigned
+raised_flags(const struct sweep *sweep)
+{
+    return (unsigned)(sweep->opaque ? fp_status_get() : fp_status_get_sse());
+}
+
+/* Reading the flags costs some ns: it is done once for so many elements. */
 #define SPAN 16384
 
 /* So many elements are worth a span of its own before the first cache line. */
@@ -150,7 +168,7 @@ enter(struct sweep_worker *worker, npy_intp count)
     struct span *span = &worker->span;
     span->count = count;
     worker->sweep->code(NULL, span);
-    if (!span->careful && (fp_status_get() | span->seen) != 0) {
+    if (!span->careful && (raised_flags(worker->sweep) | span->seen) != 0) {
         fp_status_clear();
         span->careful = true;
         worker->sweep->code(NULL, span);
@@ -172,10 +190,12 @@ run_block(struct sweep_worker *worker, npy_intp start, npy_intp count)
         worker->span.data[slot_of(sweep, array)] =
             sweep->direct[array] ? worker->positions[array] + start * sweep->arrays[array].size
                                  : worker->blocks[array];
-        if (!sweep->direct[array] && array < sweep->array_count) {
+        if (!sweep->direct[array] && array < sweep->array_count &&
+            (worker->fresh || sweep->arrays[array].strides[0] != 0)) {
             gather(worker, array, 0, start, count);
         }
     }
+    worker->fresh = false;
     enter(worker, count);
     if (!sweep->direct[sweep->array_count]) {
         scatter(worker, 0, start, count);
@@ -215,6 +235,7 @@ run_long_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
     find_row(worker, start / row);
     while (count > 0) {
         npy_intp length = row - offset < count ? row - offset : count;
+        worker->fresh = true;
         run_piece(worker, offset, length);
         count -= length;
         offset = 0;
@@ -344,7 +365,12 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-    fp_status_clear();
+    if (sweep->opaque) {
+        fp_status_clear();
+    }
+    else {
+        fp_status_clear_sse();
+    }
 }
 
 void
@@ -401,6 +427,9 @@ sweep_start(struct sweep *sweep)
     sweep->memory = pointers_size(sweep) + rounded(sweep->scratch) + 64;
     for (int array = 0; array <= sweep->array_count; array++) {
         sweep->direct[array] = is_direct(sweep, &sweep->arrays[array]);
+        if (!sweep->direct[array]) {
+            find_copies(&sweep->arrays[array]);
+        }
         sweep->all_direct &= sweep->direct[array];
         sweep->memory += sweep->direct[array] ? 0 : block_size(sweep, array);
     }

@@ -196,7 +196,7 @@ place_step(struct lowering *lowering, int index)
         line->spares[1] = take_place(lowering);
         lowering->taken[line->spares[0]] = lowering->taken[line->spares[1]] = false;
     }
-    bool over = may_write_over(lowering, step) && line->product < 0;
+    bool over = may_write_over(lowering, step);
     line->place = -1;
     if (step->output != graph->result && !over) {
         line->place = take_place(lowering);

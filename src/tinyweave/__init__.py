@@ -43,6 +43,15 @@ __all__ = [
     "expression",
     "get_num_threads",
     "inline",
+    "numexpr",
     "set_num_threads",
     "templates",
 ]
+
+
+def __getattr__(name):
+    if name == "numexpr":  # imported when it is first asked for
+        from importlib import import_module
+
+        return import_module(f"{__name__}.numexpr")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

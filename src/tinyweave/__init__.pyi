@@ -6,7 +6,8 @@ from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_c
 from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import templates
+from . import numexpr as numexpr
+from . import templates as templates
 
 __all__ = [
     "CompileError",
@@ -22,6 +23,7 @@ __all__ = [
     "expression",
     "get_num_threads",
     "inline",
+    "numexpr",
     "set_num_threads",
     "templates",
 ]

@@ -26,7 +26,7 @@ from . import expressions
 
 __BLOCK_SIZE1__ = 1024
 use_vml = False
-MAX_THREADS = int(os.environ.get("NUMEXPR_MAX_THREADS") or 64)
+MAX_THREADS = min(max(int(os.environ.get("NUMEXPR_MAX_THREADS") or 64), 1), 256)  # 256: tinyweave's own limit
 
 # letter: kind, dtype
 KINDS = {

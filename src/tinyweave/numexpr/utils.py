@@ -37,7 +37,7 @@ def detect_number_of_cores():
 def _requested():
     for name in ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(name):
-            return int(os.environ[name])
+            return max(int(os.environ[name]), 1)
     return None
 
 
