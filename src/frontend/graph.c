@@ -672,6 +672,7 @@ build_call(struct builder *builder, int index, const struct formula_node *node)
     case FORMULA_UFUNC:
         return build_ufunc(builder, node->object, node->children, node->child_count);
     case FORMULA_NAMED:
+        builder->graph->alone = true;
         return build_named(builder, builder->ufuncs[index], node->children, node->child_count);
     case FORMULA_WHERE:
         return build_where(builder, node->children, node->child_count);
