@@ -6,8 +6,8 @@ Each row's result is first checked against NumPy's: tinyweave's has to be the sa
 math="fast"), the others' nearly; a row whose result is another is left out, and one of tinyweave's makes the
 exit status 1. Then a table for each expression: a row for each way to evaluate it, a column for each size, in
 it the time as a multiple of what `gcc -O3 -march=native` makes of the same loop, whose own times are on the
-first line. All rows of a size are measured in turn, round after round, and the ratios are those of the medians
-(with --best: of the minima); ratios hold where times do not. Rows with two threads are measured apart from the
+first line. All rows of a size are measured in turn, round after round, and the ratios are those of medians
+(with --best: of minima); ratios hold where times do not. Rows with two threads are measured apart from the
 others; OpenMP's threads sleep while they wait, so as not to keep a processor from the next row.
 
 Below it what a first evaluation costs, and a picture of the times, out/expressions.png. What is not installed
@@ -267,6 +267,8 @@ class Tinyweave:
         if not case.scalar:
             with_out = names | {"out": out.copy()}
             yield Row("tinyweave expression, out=", f"f({arguments}, out=out)", with_out, operands, setup)
+            statement = {"tw": self.tw, "text": f"out = {case.text}", "out": out.copy()}
+            yield Row("tinyweave blitz", "tw.blitz(text)", statement, operands, setup)
         if case.fast:
             try:
                 fast = self.tw.expression(case.text, math="fast")
@@ -587,20 +589,20 @@ def print_rows(times, base, sizes, suffix=""):
             short_number(by_size[n] / times[base][n]) if n in by_size and n in times[base] else ""
             for n in sizes
         ]
-        print(f"  {label + suffix:36}" + "".join(f"{cell:>10}" for cell in cells))
+        print(f"  {label + suffix:36}" + "".join(f"{cell:>12}" for cell in cells))
 
 
 def print_case(case, times, sizes):
     sizes = [n for n in sizes if n in case.sizes]
     print(f"\n{case.name}: {case.text}\n  bound: {case.bound}")
-    print(f"  {'elements':36}" + "".join(f"{n:>10,}" for n in sizes))
+    print(f"  {'elements':36}" + "".join(f"{n:>12,}" for n in sizes))
     for threads, of_threads in times.items():
         if not of_threads:
             continue
         base = GCC if GCC in of_threads else "tinyweave expression"
         suffix = "" if threads == 1 else f", {threads} threads"
         base_times = [short_time(of_threads[base][n]) if n in of_threads[base] else "" for n in sizes]
-        print(f"  {base + suffix + ' = 1':36}" + "".join(f"{time:>10}" for time in base_times))
+        print(f"  {base + suffix + ' = 1':36}" + "".join(f"{time:>12}" for time in base_times))
         print_rows(of_threads, base, sizes, suffix)
     if times[2]:
         gains = [
@@ -608,7 +610,7 @@ def print_case(case, times, sizes):
             for label in ["tinyweave expression"]
             for n in sizes
         ]
-        print(f"  {'gain of tinyweave by two threads':36}" + "".join(f"{gain:>10}" for gain in gains))
+        print(f"  {'gain of tinyweave by two threads':36}" + "".join(f"{gain:>12}" for gain in gains))
 
 
 def print_warm(case, times, empty):

@@ -44,19 +44,37 @@ fp_read_x87(void)
 }
 
 static inline int
-fp_status_get(void)
+fp_bits(unsigned word)
 {
-    const unsigned word = fp_read_sse() | fp_read_x87();
     return (int)((word & 1) << 3 | (word >> 2 & 7));
 }
 
+/* Of code that has no long double. */
+static inline int
+fp_status_get_sse(void)
+{
+    return fp_bits(fp_read_sse());
+}
+
 static inline void
-fp_status_clear(void)
+fp_status_clear_sse(void)
 {
     const unsigned sse = fp_read_sse();
     if (sse & FP_HARDWARE) {
         fp_write_sse(sse & ~(unsigned)FP_HARDWARE);
     }
+}
+
+static inline int
+fp_status_get(void)
+{
+    return fp_bits(fp_read_sse() | fp_read_x87());
+}
+
+static inline void
+fp_status_clear(void)
+{
+    fp_status_clear_sse();
     if (fp_read_x87() & FP_HARDWARE) {
         __asm__ volatile("fnclex" : : : "memory");
     }
@@ -95,6 +113,18 @@ fp_status_clear(void)
     if (fp_status_get() != 0) {
         feclearexcept(FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW | FE_INVALID);
     }
+}
+
+static inline int
+fp_status_get_sse(void)
+{
+    return fp_status_get();
+}
+
+static inline void
+fp_status_clear_sse(void)
+{
+    fp_status_clear();
 }
 
 static inline unsigned

@@ -29,6 +29,7 @@ struct span {
     char *scratch; /* blocks for what lies between */
     long count;
     long careful;
+    long stream; /* the result goes past the caches */
     const struct span_loop *loops;
     unsigned char *flags; /* of each step, NumPy's NPY_FPE_ bits */
     unsigned seen; /* flags raised while not careful, before a loop of NumPy's that clears them */
@@ -37,6 +38,9 @@ struct span {
 /* Calls loop `index`; `x` to `w` as many as it has inputs. */
 void span_loop(struct span *span, long index, long count, void *out, const void *x, const void *y,
                const void *z, const void *w);
+/* Copies a block to the result without the caches keeping it: lines that nobody reads soon need not be fetched before
+ * they are written. */
+void span_stream(long bytes, void *out, const void *block);
 /* Puts the flags raised since the last look down to step `step`. */
 void span_check(struct span *span, long step);
 

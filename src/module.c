@@ -488,6 +488,7 @@ free_module(void *pointer)
     Py_CLEAR(state->empty_tuple);
     formula_classes_free(state);
     Py_CLEAR(state->ufuncs);
+    Py_CLEAR(state->errstate);
     if (state->helpers != NULL) {
         image_free(state->helpers);
     }

@@ -57,6 +57,9 @@ struct state {
     PyObject *empty_tuple;
     PyObject *ufuncs; /* a tuple of NumPy's functions (call/ufuncs.h) */
     PyTypeObject *expression_type;
+    PyObject
+        *errstate; /* the last settings of numpy.errstate seen, and what they say (call/blitz.c) */
+    int errstate_raises;
     PyObject *expressions
         [3]; /* text -> Expression, by enum expression_kind: the last ones used (call/expression.c) */
     PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */

@@ -231,11 +231,10 @@ describe_names(const struct bindings *names, const struct expression *expression
         PyObject *value = names->values[i];
         PyObject *line =
             PyArray_Check(value)
-                ? PyUnicode_FromFormat("%U: %S, %d-D, %zd elements",
-                                       PyTuple_GET_ITEM(expression->formula->names, i),
-                                       PyArray_DESCR((PyArrayObject *)value),
-                                       PyArray_NDIM((PyArrayObject *)value),
-                                       PyArray_SIZE((PyArrayObject *)value))
+                ? PyUnicode_FromFormat(
+                      "%U: %S, %d-D, %zd elements", PyTuple_GET_ITEM(expression->formula->names, i),
+                      PyArray_DESCR((PyArrayObject *)value), PyArray_NDIM((PyArrayObject *)value),
+                      PyArray_SIZE((PyArrayObject *)value))
                 : PyUnicode_FromFormat("%U: %s", PyTuple_GET_ITEM(expression->formula->names, i),
                                        Py_TYPE(value)->tp_name);
         const char *bytes = line == NULL ? NULL : PyUnicode_AsUTF8(line);

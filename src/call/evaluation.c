@@ -199,7 +199,9 @@ int
 evaluation_compute(struct evaluation *evaluation, int node, PyArrayObject *out)
 {
     int count = 0, result = 0;
-    int *pending = malloc((size_t)evaluation->formula->node_count * sizeof(*pending));
+    int small[EVALUATION_SMALL];
+    size_t most = (size_t)evaluation->formula->node_count;
+    int *pending = most <= EVALUATION_SMALL ? small : malloc(most * sizeof(*pending));
     if (pending == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -218,6 +220,8 @@ evaluation_compute(struct evaluation *evaluation, int node, PyArrayObject *out)
             result = needed < -1 ? -1 : compute(evaluation, top, top == node ? out : NULL);
         }
     }
-    free(pending);
+    if (pending != small) {
+        free(pending);
+    }
     return result;
 }

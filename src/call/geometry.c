@@ -31,6 +31,8 @@ find_plain(const struct graph *graph, PyArrayObject *const *arrays, struct geome
     npy_intp stride = graph_type_size(graph->values[graph->result].type);
     int dimensions = geometry->dimensions = PyArray_NDIM(arrays[0]);
     bool last_first = (order & NPY_ARRAY_C_CONTIGUOUS) != 0;
+    geometry->plain = true;
+    geometry->fortran = !last_first;
     for (int i = 0; i < dimensions; i++) {
         int axis = last_first ? dimensions - 1 - i : i;
         geometry->shape[axis] = PyArray_DIM(arrays[0], axis);
@@ -197,6 +199,7 @@ geometry_find(const struct graph *graph, PyArrayObject *const *arrays, struct ge
     if (find_plain(graph, arrays, geometry)) {
         return 0;
     }
+    geometry->plain = false;
     if (!find_shape(graph, arrays, geometry)) {
         return 1;
     }
@@ -300,8 +303,10 @@ PyArrayObject *
 geometry_array(const struct geometry *geometry, int type)
 {
     PyArray_Descr *descr = PyArray_DescrFromType(type);
-    bool empty = PyArray_MultiplyList(geometry->shape, geometry->dimensions) == 0;
+    bool simple =
+        geometry->plain || PyArray_MultiplyList(geometry->shape, geometry->dimensions) == 0;
+    bool fortran = geometry->plain && geometry->fortran;
     return (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, geometry->dimensions,
-                                                 geometry->shape, empty ? NULL : geometry->strides,
-                                                 NULL, 0, NULL);
+                                                 geometry->shape, simple ? NULL : geometry->strides,
+                                                 NULL, fortran, NULL);
 }

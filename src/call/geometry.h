@@ -8,6 +8,8 @@
 
 struct geometry {
     int dimensions; /* of the result */
+    bool plain;     /* in C's order or Fortran's */
+    bool fortran;
     npy_intp shape[NPY_MAXDIMS];
     npy_intp strides
         [NPY_MAXDIMS]; /* of the result, as NumPy would lay it out step by step (order="K") */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "../../cache/kernel.h"
-#include "../frontend/lower.h"
 #include <numpy/ufuncobject.h>
 
 /* Room for the value of a scalar, the widest of which is clongdouble. */
@@ -30,6 +29,10 @@ convert_scalar(PyObject *value, int type, char *item)
 {
     if (type == NPY_DOUBLE && PyFloat_CheckExact(value)) {
         *(double *)item = PyFloat_AS_DOUBLE(value);
+        return 0;
+    }
+    if (type == NPY_DOUBLE && PyLong_CheckExact(value)) {
+        *(double *)item = PyLong_AsDouble(value); /* of 64 bits at most: it fits */
         return 0;
     }
     bool narrow = type == NPY_FLOAT || type == NPY_CFLOAT || type == NPY_HALF;
@@ -251,10 +254,11 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
     int count = graph->array_count, size = graph_type_size(graph->values[graph->result].type);
     struct sweep_operand *arrays = pass->sweep.arrays;
     pass->sweep = (struct sweep){.loops = graph->loops,
-                                 .block = lower_block(graph),
+                                 .block = variant->block,
                                  .scratch = variant->scratch,
                                  .step_count = graph->step_count,
                                  .cost = variant->cost,
+                                 .opaque = graph->opaque,
                                  .python = graph->python,
                                  .careful = upon,
                                  .array_count = count,

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../runtime/blocks.h"
 #include "../../runtime/fpstatus.h"
 #include "../../runtime/threads.h"
 #include "pass.h"
@@ -18,10 +19,23 @@
 #include "ufuncs.h"
 #include <numpy/ufuncobject.h>
 
+/* So many blocks are computed before they are reduced. */
+#define FETCH 4
+
 /* A tree's branches of at most so many elements are summed by one thread. */
 #define BRANCH SWEEP_PART
 
-enum kind { KIND_SUM, KIND_PROD, KIND_MIN, KIND_MAX, KIND_ANY, KIND_ALL, KIND_MEAN, KIND_OTHER };
+enum kind {
+    KIND_UNKNOWN,
+    KIND_SUM,
+    KIND_PROD,
+    KIND_MIN,
+    KIND_MAX,
+    KIND_ANY,
+    KIND_ALL,
+    KIND_MEAN,
+    KIND_OTHER
+};
 
 /* What a reduction is called, its inner loop, and whether it is the same in any order. */
 static const struct {
@@ -39,15 +53,14 @@ static const struct {
 struct reduction {
     struct evaluation *evaluation;
     enum kind kind;
-    int ufunc;
     bool reduced[NPY_MAXDIMS]; /* by axis of the operand */
     bool keepdims;
     int type; /* of the operand, the accumulators and the result (of a mean before it is divided) */
     int size; /* of an element */
     bool tree;    /* a sum of floats: the order counts, and it is a tree's */
     bool ordered; /* the order counts */
-    struct span_loop loop;
-    PyObject *call; /* the capsule of the loop */
+    const struct span_loop *loop;
+    void (*pairwise)(long count, void *out, const void *x); /* a tree's leaf; NULL: the loop */
     struct pass pass;
     PyArrayObject *result;
     unsigned flags;
@@ -57,20 +70,27 @@ struct reduction {
 /* ---- What is asked for ---- */
 
 static enum kind
-find_kind(const struct formula_node *node, int *ufunc)
+read_kind(const struct formula_node *node)
 {
     PyObject *name = PyObject_GetAttrString(node->object, "__name__");
     const char *text = name == NULL ? NULL : PyUnicode_AsUTF8(name);
     enum kind kind = KIND_OTHER;
     for (size_t i = 0; text != NULL && i < sizeof(KINDS) / sizeof(*KINDS); i++) {
-        if (strcmp(text, KINDS[i].name) == 0) {
-            kind = KINDS[i].kind;
-            *ufunc = KINDS[i].ufunc;
-        }
+        kind = strcmp(text, KINDS[i].name) == 0 ? KINDS[i].kind : kind;
     }
     Py_XDECREF(name);
     PyErr_Clear();
     return kind;
+}
+
+static int
+ufunc_of(enum kind kind)
+{
+    size_t i = 0;
+    while (KINDS[i].kind != kind) {
+        i++;
+    }
+    return KINDS[i].ufunc;
 }
 
 static bool
@@ -155,16 +175,25 @@ reduction_type(enum kind kind, int type)
     return plain ? type : -1;
 }
 
+/* NumPy's inner loop, which the variant keeps. */
 static int
-get_loop(struct reduction *reduction)
+get_loop(struct reduction *reduction, struct variant *variant)
 {
-    PyObject *ufunc = ufunc_get(reduction->evaluation->state, reduction->ufunc);
+    PyObject *ufunc = ufunc_get(reduction->evaluation->state, ufunc_of(reduction->kind));
     const int types[3] = {reduction->type, reduction->type, reduction->type};
     bool python = false;
-    int result = ufunc == NULL ? -1
-                               : graph_loop(ufunc, types, 2, NULL, &reduction->loop,
-                                            &reduction->call, &python);
-    return result != 0 || python ? -1 : 0;
+    reduction->loop = &variant->reduction;
+    if (variant->reduction_call != NULL) {
+        return 0;
+    }
+    if (ufunc == NULL || graph_loop(ufunc, types, 2, NULL, &variant->reduction,
+                                    &variant->reduction_call, &python) != 0) {
+        return -1;
+    }
+    if (python) {
+        Py_CLEAR(variant->reduction_call);
+    }
+    return python ? -1 : 0;
 }
 
 /* ---- Accumulating ---- */
@@ -178,7 +207,8 @@ accumulate(const struct reduction *reduction, char *accumulators, npy_intp strid
     char *data[3] = {accumulators, (char *)values, accumulators};
     const intptr_t strides[3] = {stride, reduction->size, stride};
     const intptr_t length = count;
-    reduction->loop.ufunc(reduction->loop.context, data, &length, strides, reduction->loop.auxdata);
+    reduction->loop->ufunc(reduction->loop->context, data, &length, strides,
+                           reduction->loop->auxdata);
 }
 
 /* An accumulator to which x is added without a change, -0.0 or 0; of products 1, of all() true. */
@@ -250,9 +280,9 @@ struct worker {
 static void
 fetch(struct worker *worker, npy_intp start, npy_intp count)
 {
-    unsigned raised = fp_status_get();
+    unsigned raised = (unsigned)fp_status_get_sse();
     if (raised != 0) {
-        fp_status_clear();
+        fp_status_clear_sse();
         worker->flags |= raised;
     }
     sweep_range(&worker->sweep, start, count, worker->values);
@@ -292,6 +322,10 @@ sum_tree(struct worker *worker, npy_intp start, npy_intp count, char *sum)
     const struct reduction *reduction = worker->reduction;
     if (count <= worker->block) {
         fetch(worker, start, count);
+        if (reduction->pairwise != NULL) {
+            reduction->pairwise(count, sum, worker->values);
+            return;
+        }
         set_neutral(reduction, sum);
         accumulate(reduction, sum, 0, worker->values, count);
         return;
@@ -303,22 +337,28 @@ sum_tree(struct worker *worker, npy_intp start, npy_intp count, char *sum)
     add_to(reduction, sum, right);
 }
 
+/* Of the values a worker has at once, up to a multiple of cache lines. */
+static size_t
+values_size(const struct reduction *reduction)
+{
+    return ((size_t)(FETCH * reduction->pass.sweep.block * reduction->size) + 63) & ~(size_t)63;
+}
+
 static size_t
 worker_memory(const struct reduction *reduction)
 {
-    return reduction->pass.sweep.memory + (size_t)(reduction->pass.sweep.block * reduction->size) +
-           128;
+    return values_size(reduction) + reduction->pass.sweep.memory + 64;
 }
 
 static void
 start_worker(struct worker *worker, struct reduction *reduction, char *memory)
 {
-    size_t block = ((size_t)(reduction->pass.sweep.block * reduction->size) + 127) & ~(size_t)63;
     worker->reduction = reduction;
     worker->flags = 0;
-    worker->block = reduction->pass.sweep.block;
+    worker->block = FETCH * reduction->pass.sweep.block;
     worker->values = (char *)(((size_t)memory + 63) & ~(size_t)63);
-    sweep_worker_start(&worker->sweep, &reduction->pass.sweep, memory + block);
+    sweep_worker_start(&worker->sweep, &reduction->pass.sweep,
+                       worker->values + values_size(reduction));
 }
 
 static void
@@ -378,7 +418,7 @@ lay_out(const struct reduction *reduction, struct layout *layout, struct geometr
     for (int i = 0; i < count; i++) {
         npy_intp extent = operand->shape[order[i]];
         bool reduced = reduction->reduced[order[i]];
-        struct axis_run *last = &layout->runs[layout->count - 1];
+        struct axis_run *last = &layout->runs[layout->count > 0 ? layout->count - 1 : 0];
         if (layout->count > 0 && last->reduced == reduced) {
             last->extent *= extent;
         }
@@ -433,7 +473,12 @@ add_piece(const struct reduction *reduction, const struct layout *layout, char *
         values += copied * reduction->size;
         count -= copied;
     }
-    if (count > 0) {
+    if (count > 0 && stride == 0 && reduction->pairwise != NULL) {
+        _Alignas(16) char sum[ELEMENT];
+        reduction->pairwise(count, sum, values);
+        add_to(reduction, results, sum);
+    }
+    else if (count > 0) {
         accumulate(reduction, results, stride, values, count);
     }
 }
@@ -806,7 +851,7 @@ static enum region_result
 run(struct reduction *reduction, PyObject **value)
 {
     struct layout layout;
-    struct geometry result;
+    struct geometry result = {.plain = false};
     npy_intp size =
         PyArray_MultiplyList(reduction->pass.geometry.shape, reduction->pass.geometry.dimensions);
     if (size == 0 || reduction->pass.variant->graph.python) {
@@ -848,6 +893,11 @@ find_variant(struct reduction *reduction, struct region *region)
     bool inexact = PyTypeNum_ISFLOAT(reduction->type) || PyTypeNum_ISCOMPLEX(reduction->type);
     reduction->tree = inexact && (reduction->kind == KIND_SUM || reduction->kind == KIND_MEAN);
     reduction->ordered = inexact && !is_extreme(reduction);
+    *(const void **)&reduction->pairwise =
+        !reduction->tree                ? NULL
+        : reduction->type == NPY_DOUBLE ? blocks_find("tw_pairwise_f8")
+        : reduction->type == NPY_FLOAT  ? blocks_find("tw_pairwise_f4")
+                                        : NULL;
     return type == reduction->type ? variant
                                    : region_variant(reduction->evaluation, region, reduction->type);
 }
@@ -858,13 +908,16 @@ reduce_run(struct evaluation *evaluation, int node, struct region *region)
     const struct formula_node *found = &evaluation->formula->nodes[node];
     struct reduction reduction = {.evaluation = evaluation};
     PyObject *axis;
-    reduction.kind = find_kind(found, &reduction.ufunc);
+    if (region->reduction == KIND_UNKNOWN) {
+        region->reduction = read_kind(found);
+    }
+    reduction.kind = (enum kind)region->reduction;
     if (reduction.kind == KIND_OTHER ||
         !read_keywords(evaluation, found, &axis, &reduction.keepdims)) {
         return REGION_REFUSED;
     }
     struct variant *variant = find_variant(&reduction, region);
-    if (variant == NULL || get_loop(&reduction) < 0) {
+    if (variant == NULL || get_loop(&reduction, variant) < 0) {
         return PyErr_Occurred() ? REGION_FAILED : REGION_REFUSED;
     }
     enum region_result result = REGION_REFUSED;
@@ -874,6 +927,5 @@ reduce_run(struct evaluation *evaluation, int node, struct region *region)
     }
     pass_finish(&reduction.pass);
     Py_XDECREF(reduction.result);
-    Py_XDECREF(reduction.call);
     return started < 0 ? REGION_FAILED : result;
 }

@@ -21,6 +21,7 @@ variant_free(struct variant *variant)
         kernel_release(variant->kernel);
     }
     graph_free(&variant->graph);
+    Py_XDECREF(variant->reduction_call);
     free(variant->types);
     free(variant->ufuncs);
     free(variant);
@@ -261,6 +262,7 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
         return NULL;
     }
     variant->cost = find_cost(&variant->graph);
+    variant->block = lower_block(&variant->graph);
     variant->next = region->variants;
     region->variants = variant;
     return variant;

@@ -21,8 +21,11 @@ struct variant {
     PyObject **
         ufuncs; /* by node of the formula, borrowed from the graph: of FORMULA_NAMED calls; NULL: none */
     struct graph graph;
-    struct kernel *kernel; /* a reference */
+    struct kernel *kernel;      /* a reference */
+    struct span_loop reduction; /* the inner loop that reduces the result (reduce.c) */
+    PyObject *reduction_call;   /* which keeps it alive; NULL: not asked for yet */
     size_t scratch;
+    int block; /* elements */
     unsigned cost;
 };
 
@@ -33,6 +36,7 @@ struct region {
     int leaf_count;
     bool *exponents; /* by leaf and node, as `types`: the right side of ** */
     struct variant *variants;
+    int reduction; /* what reduces it: known to reduce.c; 0: nothing, or not asked for yet */
 };
 
 /* A formula cut into regions. */

@@ -24,40 +24,52 @@
 
 /* ---- Gathering ---- */
 
-#define COPY_STRIDED(type)                                                                         \
-    for (npy_intp i = 0; i < count; i++) {                                                         \
-        type element;                                                                              \
-        memcpy(&element, from + i * from_stride, sizeof(type));                                    \
-        memcpy(to + i * to_stride, &element, sizeof(type));                                        \
-    }                                                                                              \
-    break
-
-struct wide {
-    uint64_t halves[2];
-};
+/* The primitives of an element's size; those without any are copied one by one. */
+static void
+find_copies(struct sweep_operand *operand)
+{
+#define NAMES(size) [size] = {"tw_gather_" #size, "tw_scatter_" #size, "tw_fill_" #size}
+    static const char *const names[][3] = {NAMES(1), NAMES(2), NAMES(4), NAMES(8), NAMES(16)};
+#undef NAMES
+    bool known = operand->size <= 16 && names[operand->size][0] != NULL;
+    *(const void **)&operand->gather = known ? blocks_find(names[operand->size][0]) : NULL;
+    *(const void **)&operand->scatter = known ? blocks_find(names[operand->size][1]) : NULL;
+    *(const void **)&operand->fill = known ? blocks_find(names[operand->size][2]) : NULL;
+}
 
 static void
-copy_strided(char *to, npy_intp to_stride, const char *from, npy_intp from_stride, int size,
-             npy_intp count)
+copy_in(const struct sweep_operand *operand, char *to, const char *from, npy_intp stride,
+        npy_intp count)
 {
-    if (to_stride == size && from_stride == size) {
-        memcpy(to, from, (size_t)(count * size));
-        return;
+    if (stride == operand->size) {
+        memcpy(to, from, (size_t)(count * stride));
     }
-    switch (size) {
-    case 1:
-        COPY_STRIDED(uint8_t);
-    case 2:
-        COPY_STRIDED(uint16_t);
-    case 4:
-        COPY_STRIDED(uint32_t);
-    case 8:
-        COPY_STRIDED(uint64_t);
-    case 16:
-        COPY_STRIDED(struct wide);
-    default:
+    else if (stride == 0 && operand->fill != NULL) {
+        operand->fill(count, to, from);
+    }
+    else if (operand->gather != NULL) {
+        operand->gather(count, to, from, stride);
+    }
+    else {
         for (npy_intp i = 0; i < count; i++) {
-            memcpy(to + i * to_stride, from + i * from_stride, (size_t)size);
+            memcpy(to + i * operand->size, from + i * stride, (size_t)operand->size);
+        }
+    }
+}
+
+static void
+copy_out(const struct sweep_operand *operand, char *to, npy_intp stride, const char *from,
+         npy_intp count)
+{
+    if (stride == operand->size) {
+        memcpy(to, from, (size_t)(count * stride));
+    }
+    else if (operand->scatter != NULL) {
+        operand->scatter(count, to, stride, from);
+    }
+    else {
+        for (npy_intp i = 0; i < count; i++) {
+            memcpy(to + i * stride, from + i * operand->size, (size_t)operand->size);
         }
     }
 }
@@ -116,8 +128,8 @@ gather(struct sweep_worker *worker, int array, npy_intp at, npy_intp start, npy_
 {
     const struct sweep_operand *operand = &worker->sweep->arrays[array];
     char *to = worker->blocks[array] + at * operand->size;
-    copy_strided(to, operand->size, worker->positions[array] + start * operand->strides[0],
-                 operand->strides[0], operand->size, count);
+    copy_in(operand, to, worker->positions[array] + start * operand->strides[0],
+            operand->strides[0], count);
     if (operand->swap > 0) {
         swap_bytes(to, operand->swap, count * operand->size);
     }
@@ -132,14 +144,23 @@ scatter(struct sweep_worker *worker, npy_intp at, npy_intp start, npy_intp count
     if (result->swap > 0) {
         swap_bytes(from, result->swap, count * result->size);
     }
-    copy_strided(worker->positions[array] + start * result->strides[0], result->strides[0], from,
-                 result->size, result->size, count);
+    copy_out(result, worker->positions[array] + start * result->strides[0], result->strides[0],
+             from, count);
 }
 
 /* ---- Ranges ---- */
 
-/* Reading the flags costs 12 ns: it is done once for so many elements. */
+static unsigned
+raised_flags(const struct sweep *sweep)
+{
+    return (unsigned)(sweep->opaque ? fp_status_get() : fp_status_get_sse());
+}
+
+/* Reading the flags costs some ns: it is done once for so many elements. */
 #define SPAN 16384
+
+/* So many elements are worth a span of its own before the first cache line. */
+#define LINED 2048
 
 static void
 enter(struct sweep_worker *worker, npy_intp count)
@@ -147,7 +168,7 @@ enter(struct sweep_worker *worker, npy_intp count)
     struct span *span = &worker->span;
     span->count = count;
     worker->sweep->code(NULL, span);
-    if (!span->careful && (fp_status_get() | span->seen) != 0) {
+    if (!span->careful && (raised_flags(worker->sweep) | span->seen) != 0) {
         fp_status_clear();
         span->careful = true;
         worker->sweep->code(NULL, span);
@@ -160,27 +181,50 @@ slot_of(const struct sweep *sweep, int array)
     return array < sweep->array_count ? array : sweep->slot_count;
 }
 
-/* Elements start to start + count of the row that the positions are at. */
+/* Elements start to start + count of the row that the positions are at, at once. */
+static void
+run_block(struct sweep_worker *worker, npy_intp start, npy_intp count)
+{
+    const struct sweep *sweep = worker->sweep;
+    for (int array = 0; array <= sweep->array_count; array++) {
+        worker->span.data[slot_of(sweep, array)] =
+            sweep->direct[array] ? worker->positions[array] + start * sweep->arrays[array].size
+                                 : worker->blocks[array];
+        if (!sweep->direct[array] && array < sweep->array_count &&
+            (worker->fresh || sweep->arrays[array].strides[0] != 0)) {
+            gather(worker, array, 0, start, count);
+        }
+    }
+    worker->fresh = false;
+    enter(worker, count);
+    if (!sweep->direct[sweep->array_count]) {
+        scatter(worker, 0, start, count);
+    }
+}
+
+/* How many elements stand before the result's next cache line. Large arrays mostly begin at the same place of one,
+ * and blocks that begin with a line are read and written twice as fast. */
+static npy_intp
+head_of_line(const struct sweep_worker *worker, npy_intp start)
+{
+    const struct sweep *sweep = worker->sweep;
+    int size = sweep->arrays[sweep->array_count].size;
+    uintptr_t address = (uintptr_t)(worker->positions[sweep->array_count] + start * size);
+    return (npy_intp)(-address % 64) / size;
+}
+
+/* The same, cut to blocks. */
 static void
 run_piece(struct sweep_worker *worker, npy_intp start, npy_intp count)
 {
     const struct sweep *sweep = worker->sweep;
     npy_intp step = sweep->all_direct ? SPAN : sweep->block;
-    for (npy_intp done = 0; done < count; done += step) {
-        npy_intp length = count - done < step ? count - done : step;
-        for (int array = 0; array <= sweep->array_count; array++) {
-            worker->span.data[slot_of(sweep, array)] =
-                sweep->direct[array]
-                    ? worker->positions[array] + (start + done) * sweep->arrays[array].size
-                    : worker->blocks[array];
-            if (!sweep->direct[array] && array < sweep->array_count) {
-                gather(worker, array, 0, start + done, length);
-            }
-        }
-        enter(worker, length);
-        if (!sweep->direct[sweep->array_count]) {
-            scatter(worker, 0, start + done, length);
-        }
+    npy_intp done = sweep->all_direct && count >= LINED ? head_of_line(worker, start) : 0;
+    if (done > 0) {
+        run_block(worker, start, done);
+    }
+    for (; done < count; done += step) {
+        run_block(worker, start + done, count - done < step ? count - done : step);
     }
 }
 
@@ -191,6 +235,7 @@ run_long_rows(struct sweep_worker *worker, npy_intp start, npy_intp count)
     find_row(worker, start / row);
     while (count > 0) {
         npy_intp length = row - offset < count ? row - offset : count;
+        worker->fresh = true;
         run_piece(worker, offset, length);
         count -= length;
         offset = 0;
@@ -310,6 +355,7 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     worker->span.flags = (unsigned char *)carve(&memory, (size_t)sweep->step_count);
     memset(worker->span.flags, 0, (size_t)sweep->step_count);
     worker->span.scratch = carve(&memory, sweep->scratch);
+    worker->span.stream = sweep->stream;
     worker->span.careful = __atomic_load_n(&sweep->careful, __ATOMIC_RELAXED);
     for (int array = 0; array <= sweep->array_count; array++) {
         worker->bases[array] = sweep->arrays[array].data;
@@ -319,7 +365,12 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-    fp_status_clear();
+    if (sweep->opaque) {
+        fp_status_clear();
+    }
+    else {
+        fp_status_clear_sse();
+    }
 }
 
 void
@@ -334,6 +385,9 @@ sweep_worker_finish(struct sweep_worker *worker)
         __atomic_fetch_or(&sweep->flags[step], worker->span.flags[step], __ATOMIC_RELAXED);
     }
 }
+
+/* A result of so many bytes has left the caches before anybody reads it. */
+#define STREAMED 16777216
 
 /* ---- How the arrays are gone over ---- */
 
@@ -373,6 +427,9 @@ sweep_start(struct sweep *sweep)
     sweep->memory = pointers_size(sweep) + rounded(sweep->scratch) + 64;
     for (int array = 0; array <= sweep->array_count; array++) {
         sweep->direct[array] = is_direct(sweep, &sweep->arrays[array]);
+        if (!sweep->direct[array]) {
+            find_copies(&sweep->arrays[array]);
+        }
         sweep->all_direct &= sweep->direct[array];
         sweep->memory += sweep->direct[array] ? 0 : block_size(sweep, array);
     }
@@ -458,6 +515,9 @@ sweep_run(struct sweep *sweeps, int count)
         work += (double)sweeps[i].size * sweeps[i].cost;
         python |= sweeps[i].python;
     }
+    const struct sweep_operand *result = &sweeps[0].arrays[sweeps[0].array_count];
+    sweeps[0].stream = count == 1 && sweeps[0].all_direct && !sweeps[0].careful &&
+                       sweeps[0].size * result->size >= STREAMED;
     if (python || !sweep_is_long(work)) {
         run_parts(&group, false);
     }

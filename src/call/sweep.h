@@ -17,6 +17,10 @@ struct sweep_operand {
     int size;     /* of an element */
     int swap;     /* bytes of a number to be reversed; 0: in native order */
     bool aligned;
+    /* Found by sweep_start for what is gathered; NULL: none for such elements. */
+    void (*gather)(long count, void *out, const void *in, long stride);
+    void (*scatter)(long count, void *out, long stride, const void *in);
+    void (*fill)(long count, void *out, const void *value);
 };
 
 struct sweep {
@@ -26,6 +30,7 @@ struct sweep {
     size_t scratch; /* bytes it needs */
     int step_count;
     unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
+    bool opaque;   /* the x87 may raise flags, too */
     bool python;   /* the loops need the GIL, or may set an exception */
     bool
         careful; /* from the start, since the result lies upon an operand; or since flags were raised */
@@ -41,6 +46,7 @@ struct sweep {
     bool short_rows; /* several share a block */
     bool *direct;    /* by array, room for array_count + 1: used where it lies */
     bool all_direct;
+    bool stream;   /* a large result goes past the caches (found by sweep_run) */
     size_t memory; /* bytes a worker needs */
 };
 
@@ -61,6 +67,7 @@ struct sweep_worker {
     char **blocks;    /* of each array the block it is gathered to */
     char **positions; /* of each array where the row begins */
     npy_intp *index;  /* of the row, by axis */
+    bool fresh;       /* nothing of the row was gathered yet */
 };
 
 /* Prepares a worker of a thread in `sweep->memory` bytes; and hands its flags to the sweep. */

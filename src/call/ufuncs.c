@@ -10,18 +10,18 @@ static const char *const NAMES[UFUNC_CLIP] = {
 #undef UFUNC
 };
 
-/* numpy.clip is a function of Python's around this ufunc. */
+/* What NumPy keeps to itself; None where there is no such thing. */
 static PyObject *
-import_clip(void)
+import_inner(const char *name)
 {
     PyObject *module = PyImport_ImportModule("numpy._core.umath");
-    PyObject *clip = module == NULL ? NULL : PyObject_GetAttrString(module, "clip");
+    PyObject *found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
     Py_XDECREF(module);
-    if (clip == NULL) {
+    if (found == NULL) {
         PyErr_Clear();
         return Py_NewRef(Py_None);
     }
-    return clip;
+    return found;
 }
 
 static PyObject *
@@ -30,8 +30,9 @@ import_all(void)
     PyObject *numpy = PyImport_ImportModule("numpy");
     PyObject *functions = numpy == NULL ? NULL : PyTuple_New(UFUNC_COUNT);
     for (int i = 0; functions != NULL && i < UFUNC_COUNT; i++) {
-        PyObject *function =
-            i == UFUNC_CLIP ? import_clip() : PyObject_GetAttrString(numpy, NAMES[i]);
+        PyObject *function = i == UFUNC_CLIP       ? import_inner("clip")
+                             : i == UFUNC_ERRSTATE ? import_inner("_extobj_contextvar")
+                                                   : PyObject_GetAttrString(numpy, NAMES[i]);
         if (function == NULL) {
             Py_CLEAR(functions);
         }

@@ -24,6 +24,7 @@ enum ufunc_index {
     UFUNCS(UFUNC)
 #undef UFUNC
         UFUNC_CLIP, /* the ufunc behind numpy.clip; None where this NumPy shows none */
+    UFUNC_ERRSTATE, /* the context variable behind numpy.errstate; or None */
     UFUNC_COUNT
 };
 

@@ -37,58 +37,41 @@ enum { REFUSED = 1 };
 
 /* ---- Types ---- */
 
+/* By NumPy's number: the name in C text, and the bytes of an element. */
+static const struct {
+    const char *name;
+    int size;
+} TYPES[] = {
+    [NPY_BOOL] = {"b1", sizeof(npy_bool)},
+    [NPY_BYTE] = {"i1", 1},
+    [NPY_UBYTE] = {"u1", 1},
+    [NPY_SHORT] = {"i2", sizeof(short)},
+    [NPY_USHORT] = {"u2", sizeof(short)},
+    [NPY_INT] = {"i4", sizeof(int)},
+    [NPY_UINT] = {"u4", sizeof(int)},
+    [NPY_LONG] = {sizeof(long) == 8 ? "i8" : "i4", sizeof(long)},
+    [NPY_ULONG] = {sizeof(long) == 8 ? "u8" : "u4", sizeof(long)},
+    [NPY_LONGLONG] = {"i8", sizeof(long long)},
+    [NPY_ULONGLONG] = {"u8", sizeof(long long)},
+    [NPY_HALF] = {"f2", sizeof(npy_half)},
+    [NPY_FLOAT] = {"f4", sizeof(float)},
+    [NPY_DOUBLE] = {"f8", sizeof(double)},
+    [NPY_LONGDOUBLE] = {"g16", sizeof(npy_longdouble)},
+    [NPY_CFLOAT] = {"c8", 2 * sizeof(float)},
+    [NPY_CDOUBLE] = {"c16", 2 * sizeof(double)},
+    [NPY_CLONGDOUBLE] = {"g32", 2 * sizeof(npy_longdouble)},
+};
+
 const char *
 graph_type_name(int type)
 {
-    switch (type) {
-    case NPY_BOOL:
-        return "b1";
-    case NPY_BYTE:
-        return "i1";
-    case NPY_UBYTE:
-        return "u1";
-    case NPY_SHORT:
-        return "i2";
-    case NPY_USHORT:
-        return "u2";
-    case NPY_INT:
-        return "i4";
-    case NPY_UINT:
-        return "u4";
-    case NPY_LONG:
-        return sizeof(long) == 8 ? "i8" : "i4";
-    case NPY_ULONG:
-        return sizeof(long) == 8 ? "u8" : "u4";
-    case NPY_LONGLONG:
-        return "i8";
-    case NPY_ULONGLONG:
-        return "u8";
-    case NPY_HALF:
-        return "f2";
-    case NPY_FLOAT:
-        return "f4";
-    case NPY_DOUBLE:
-        return "f8";
-    case NPY_LONGDOUBLE:
-        return "g16";
-    case NPY_CFLOAT:
-        return "c8";
-    case NPY_CDOUBLE:
-        return "c16";
-    case NPY_CLONGDOUBLE:
-        return "g32";
-    default:
-        return NULL;
-    }
+    return type >= 0 && (size_t)type < sizeof(TYPES) / sizeof(*TYPES) ? TYPES[type].name : NULL;
 }
 
 int
 graph_type_size(int type)
 {
-    PyArray_Descr *descr = PyArray_DescrFromType(type); /* a plain type lives for ever */
-    int size = (int)PyDataType_ELSIZE(descr);
-    Py_DECREF(descr);
-    return size;
+    return TYPES[type].size;
 }
 
 /* The type of a descriptor, or -1 when it is none of the plain, native ones. */
@@ -753,6 +736,7 @@ find_code(struct graph *graph, int *refused)
         if (graph_primitive(graph, step, name)) {
             continue;
         }
+        graph->opaque = true;
         if (graph->fast && get_vector_function(graph, step)) {
             continue;
         }

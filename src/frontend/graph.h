@@ -77,6 +77,7 @@ struct graph {
     int loop_count;
     int result;  /* the value */
     bool fast;   /* math="fast": functions within some ulp instead of NumPy's */
+    bool opaque; /* a loop of NumPy's or long double: the x87 may raise flags, too */
     bool python; /* a loop needs Python, or may set an exception: one thread, with the GIL */
     struct arena arena;
 };

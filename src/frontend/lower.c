@@ -196,7 +196,7 @@ place_step(struct lowering *lowering, int index)
         line->spares[1] = take_place(lowering);
         lowering->taken[line->spares[0]] = lowering->taken[line->spares[1]] = false;
     }
-    bool over = may_write_over(lowering, step) && line->product < 0;
+    bool over = may_write_over(lowering, step);
     line->place = -1;
     if (step->output != graph->result && !over) {
         line->place = take_place(lowering);
@@ -226,17 +226,11 @@ append_value(struct lowering *lowering, int value)
                       graph->values[value].slot);
     }
     else if (line->place < 0) {
-        buffer_append_string(lowering->text, "out");
+        buffer_append_string(lowering->text, "to");
     }
     else {
-        buffer_printf(lowering->text, "t + %zu", (size_t)line->place * lowering->pitch);
+        buffer_printf(lowering->text, "t%d", line->place);
     }
-}
-
-static void
-append_check(struct lowering *lowering, const char *indent, int report)
-{
-    buffer_printf(lowering->text, "%sCHECK(%d);\n", indent, report);
 }
 
 /* Comparisons, choices and what works on integers raise nothing. */
@@ -261,7 +255,7 @@ append_inputs(struct lowering *lowering, const struct step *step)
 static void
 append_loop(struct lowering *lowering, const struct step *step)
 {
-    buffer_printf(lowering->text, "        tw_span_loop(s, %d, n, ", step->loop);
+    buffer_printf(lowering->text, "            tw_span_loop(s, %d, n, ", step->loop);
     append_value(lowering, step->output);
     append_inputs(lowering, step);
     for (int i = step->input_count; i < SPAN_OPERANDS; i++) {
@@ -270,22 +264,30 @@ append_loop(struct lowering *lowering, const struct step *step)
     buffer_append_string(lowering->text, ");\n");
 }
 
+/* A step by its own function. */
 static void
-append_plain(struct lowering *lowering, int index)
+append_step(struct lowering *lowering, int index)
 {
     const struct step *step = &lowering->graph->steps[index];
     const struct line *line = &lowering->lines[index];
     if (line->primitive[0] == '\0') {
         append_loop(lowering, step);
+        return;
     }
-    else {
-        buffer_printf(lowering->text, "        %s(n, ", line->primitive);
-        append_value(lowering, step->output);
-        append_inputs(lowering, step);
-        buffer_append_string(lowering->text, ");\n");
-    }
-    if (raises(lowering->graph, step, line->primitive)) {
-        append_check(lowering, "        ", step->report);
+    buffer_printf(lowering->text, "            %s(n, ", line->primitive);
+    append_value(lowering, step->output);
+    append_inputs(lowering, step);
+    buffer_append_string(lowering->text, ");\n");
+}
+
+/* The same, and a look at the flags behind it. */
+static void
+append_careful(struct lowering *lowering, int index)
+{
+    const struct step *step = &lowering->graph->steps[index];
+    append_step(lowering, index);
+    if (raises(lowering->graph, step, lowering->lines[index].primitive)) {
+        buffer_printf(lowering->text, "            tw_span_check(s, %d);\n", step->report);
     }
 }
 
@@ -319,21 +321,50 @@ append_fused(struct lowering *lowering, int index)
     buffer_append_string(lowering->text, ");\n");
 }
 
-/* A pair: its steps apart where flags are looked at, else as one. */
+/* Every step, those of a pair as one. */
 static void
-append_pair(struct lowering *lowering, int index)
+append_fast_steps(struct lowering *lowering)
 {
-    struct line *line = &lowering->lines[index];
-    lowering->lines[line->product].place = line->spares[0];
-    buffer_append_string(lowering->text, "        if (s->careful) {\n");
-    if (line->scale >= 0) {
-        lowering->lines[line->scale].place = line->spares[1];
-        append_plain(lowering, line->scale);
+    for (int i = 0; i < lowering->graph->step_count; i++) {
+        if (lowering->lines[i].product >= 0) {
+            append_fused(lowering, i);
+        }
+        else if (!lowering->lines[i].deferred) {
+            append_step(lowering, i);
+        }
     }
-    append_plain(lowering, line->product);
-    append_plain(lowering, index);
-    buffer_append_string(lowering->text, "        }\n        else\n");
-    append_fused(lowering, index);
+}
+
+/* Every step on its own; those of a pair right before its last. */
+static void
+append_careful_steps(struct lowering *lowering)
+{
+    for (int i = 0; i < lowering->graph->step_count; i++) {
+        struct line *line = &lowering->lines[i];
+        if (line->deferred) {
+            continue;
+        }
+        if (line->scale >= 0) {
+            lowering->lines[line->scale].place = line->spares[1];
+            append_careful(lowering, line->scale);
+        }
+        if (line->product >= 0) {
+            lowering->lines[line->product].place = line->spares[0];
+            append_careful(lowering, line->product);
+        }
+        append_careful(lowering, i);
+    }
+}
+
+static bool
+any_raises(const struct lowering *lowering)
+{
+    for (int i = 0; i < lowering->graph->step_count; i++) {
+        if (raises(lowering->graph, &lowering->graph->steps[i], lowering->lines[i].primitive)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Declares a function with so many operands behind count and out, each once. */
@@ -360,12 +391,12 @@ append_declarations(struct lowering *lowering)
         lowering->text,
         "struct span {\n"
         "    char **data, *scratch;\n"
-        "    long count, careful;\n"
+        "    long count, careful, stream;\n"
         "};\n"
         "void tw_span_loop(struct span *, long, long, void *, const void *, const void *, "
         "const void *, const void *);\n"
         "void tw_span_check(struct span *, long);\n"
-        "#define CHECK(step) if (s->careful) tw_span_check(s, step)\n");
+        "void tw_span_stream(long, void *, const void *);\n");
     for (int i = 0; i < lowering->graph->step_count; i++) {
         const struct line *line = &lowering->lines[i];
         if (line->primitive[0] != '\0') {
@@ -383,12 +414,20 @@ append_pointers(struct lowering *lowering)
     const struct graph *graph = lowering->graph;
     buffer_append_string(lowering->text, "void tw_kernel(void *call, struct span *s)\n"
                                          "{\n"
-                                         "    char **d = s->data, *t = s->scratch;\n");
+                                         "    char **d = s->data, *t = s->scratch;\n"
+                                         "    long careful = s->careful, count = s->count;\n");
+    for (int place = 0; place < lowering->place_count; place++) {
+        buffer_printf(lowering->text, "    char *t%d = t + %zu;\n", place,
+                      (size_t)place * lowering->pitch);
+    }
     for (int slot = 0; slot < graph->slot_count; slot++) {
         buffer_printf(lowering->text, "    char *%c%d = d[%d];\n",
                       slot < graph->array_count ? 'a' : 's', slot, slot);
     }
-    buffer_printf(lowering->text, "    char *out = d[%d];\n", graph->slot_count);
+    buffer_printf(lowering->text,
+                  "    char *out = d[%d], *last = t + %zu;\n"
+                  "    long stream = s->stream;\n",
+                  graph->slot_count, (size_t)lowering->place_count * lowering->pitch);
 }
 
 static void
@@ -398,18 +437,21 @@ append_loop_over_blocks(struct lowering *lowering)
     int block = lower_block(graph);
     struct buffer *text = lowering->text;
     buffer_printf(text,
-                  "    for (long i = 0; i < s->count; i += %d) {\n"
-                  "        long n = s->count - i;\n"
-                  "        if (n > %d) n = %d;\n",
+                  "    for (long i = 0; i < count; i += %d) {\n"
+                  "        long n = count - i;\n"
+                  "        if (n > %d) n = %d;\n"
+                  "        char *to = stream ? last : out;\n",
                   block, block, block);
-    for (int i = 0; i < graph->step_count; i++) {
-        if (lowering->lines[i].product >= 0) {
-            append_pair(lowering, i);
-        }
-        else if (!lowering->lines[i].deferred) {
-            append_plain(lowering, i);
-        }
+    bool careful = any_raises(lowering);
+    buffer_append_string(text, careful ? "        if (!careful) {\n" : "        {\n");
+    append_fast_steps(lowering);
+    if (careful) {
+        buffer_append_string(text, "        }\n        else {\n");
+        append_careful_steps(lowering);
     }
+    buffer_append_string(text, "        }\n");
+    buffer_printf(text, "        if (stream) tw_span_stream(n * %d, out, last);\n",
+                  graph_type_size(graph->values[graph->result].type));
     for (int slot = 0; slot < graph->array_count; slot++) {
         buffer_printf(text, "        a%d += %d;\n", slot,
                       block * graph_type_size(graph->values[graph->slots[slot]].type));
@@ -484,7 +526,7 @@ lower_unit(struct graph *graph, struct unit *unit, size_t *scratch)
         append_pointers(&lowering);
         append_loop_over_blocks(&lowering);
         append_signature(graph, &unit->signature);
-        *scratch = (size_t)lowering.place_count * lowering.pitch;
+        *scratch = (size_t)(lowering.place_count + 1) * lowering.pitch;
         unit->strict = true;
     }
     arena_free(&arena);
