@@ -23,7 +23,8 @@ enum { GROUP = 8 };
 /* A statement ready to be computed into its target. */
 struct store {
     struct pass pass;
-    PyArrayObject *target; /* a reference */
+    struct partition *partition; /* a reference: it has the pass's variant */
+    PyArrayObject *target;       /* a reference */
     bool upon;
 };
 
@@ -47,6 +48,7 @@ static void
 free_store(struct store *store)
 {
     pass_finish(&store->pass);
+    partition_release(store->partition);
     Py_XDECREF(store->target);
     free(store);
 }
@@ -137,25 +139,21 @@ joins(const struct group *group, const struct store *store)
 
 /* ---- Statements ---- */
 
-/* Whether a statement reads elements, or what is computed of arrays, before it is computed itself: then it cannot be
- * made ready while others are still to be computed. */
+/* Whether making a statement ready reads elements: of what is computed before its region is, and of arrays that count
+ * as scalars. Then it cannot be made ready while others are still to be computed. */
 static bool
-reads_ahead(const struct formula *formula, const struct formula_statement *statement, int end)
+reads_ahead(const struct evaluation *evaluation, const struct formula_statement *statement, int end)
 {
+    const struct partition *partition = evaluation->partition;
+    int root = statement->combined >= 0 ? statement->combined : statement->value;
     for (int i = statement->first_node; i < end; i++) {
-        const struct formula_node *node = &formula->nodes[i];
-        if (node->kind == FORMULA_SUBSCRIPT) {
-            const struct formula_node *index = &formula->nodes[node->children[1]];
-            bool view = index->kind == FORMULA_SLICE;
-            for (int j = 0; index->kind == FORMULA_TUPLE && j < index->child_count; j++) {
-                view |= formula->nodes[index->children[j]].kind == FORMULA_SLICE;
-            }
-            if (!view) {
-                return true;
-            }
-        }
-        else if (node->kind == FORMULA_CONDITION || node->kind == FORMULA_ATTRIBUTE ||
-                 (node->kind == FORMULA_CALL && !node->elementwise)) {
+        const struct formula_node *node = &evaluation->formula->nodes[i];
+        PyObject *value = evaluation->values[i];
+        bool fused =
+            node->elementwise && !partition->cut[i] && (partition->regions[i] == NULL || i == root);
+        bool index = node->kind == FORMULA_SLICE || node->kind == FORMULA_TUPLE;
+        if (value != NULL ? PyArray_Check(value) && PyArray_NDIM((PyArrayObject *)value) == 0
+                          : !fused && !index && node->kind != FORMULA_NAME) {
             return true;
         }
     }
@@ -211,8 +209,9 @@ make_store(struct blitz *blitz, const struct formula_statement *statement)
         return variant == NULL ? NULL : (PyErr_NoMemory(), NULL);
     }
     store->target = target;
+    store->partition = partition_hold(evaluation->partition);
     if (pass_start(&store->pass, evaluation, variant) != 0 || !pass_matches(&store->pass, target) ||
-        !pass_fits(&store->pass, target, &store->upon)) {
+        pass_is_partly_empty(&store->pass) || !pass_fits(&store->pass, target, &store->upon)) {
         free_store(store);
         return NULL;
     }
@@ -271,7 +270,7 @@ run_statement(struct blitz *blitz, const struct formula_statement *statement, in
 {
     const struct formula_node *target = &blitz->evaluation.formula->nodes[statement->target];
     bool creates = target->kind == FORMULA_NAME && blitz->bindings.values[target->index] == NULL;
-    if (reads_ahead(blitz->evaluation.formula, statement, end) && flush(blitz) < 0) {
+    if (reads_ahead(&blitz->evaluation, statement, end) && flush(blitz) < 0) {
         return -1;
     }
     struct store *store = creates ? NULL : make_store(blitz, statement);
@@ -341,7 +340,9 @@ check_missing(const struct blitz *blitz)
         }
         for (int j = 0; use >= 0 && j < formula->statement_count; j++) {
             const struct formula_statement *statement = &formula->statements[j];
-            created = statement->target == use && statement->combined < 0 ? use : created;
+            bool read =
+                statement->combined >= 0 || statement->value >= use; /* t = t + a: one node */
+            created = statement->target == use && !read ? use : created;
         }
         if (use >= 0 && (created < 0 || blitz->lookup.local_dict == NULL)) {
             bindings_missing(blitz->expression, i, &blitz->lookup, FUNCTION);
@@ -349,6 +350,33 @@ check_missing(const struct blitz *blitz)
         }
     }
     return 0;
+}
+
+/* Whether a filter of the warnings module makes an exception of a RuntimeWarning. */
+static int
+filter_raises(PyObject *filter)
+{
+    if (!PyTuple_Check(filter) || PyTuple_GET_SIZE(filter) < 3) {
+        return 0;
+    }
+    PyObject *action = PyTuple_GET_ITEM(filter, 0), *category = PyTuple_GET_ITEM(filter, 2);
+    bool error = PyUnicode_Check(action) && PyUnicode_CompareWithASCIIString(action, "error") == 0;
+    return error ? PyObject_IsSubclass(PyExc_RuntimeWarning, category) : 0;
+}
+
+static int
+warnings_raise(void)
+{
+    PyObject *module = PyImport_ImportModule("warnings");
+    PyObject *filters = module == NULL ? NULL : PyObject_GetAttrString(module, "filters");
+    int raises = filters == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; raises == 0 && PyList_Check(filters) && i < PyList_GET_SIZE(filters);
+         i++) {
+        raises = filter_raises(PyList_GET_ITEM(filters, i));
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(filters);
+    return raises;
 }
 
 /* Whether numpy.geterr() has "raise" or "call". */
@@ -396,6 +424,47 @@ errors_raise(struct state *state)
     return raises;
 }
 
+/* ---- Targets ---- */
+
+/* The name a statement's target is, or is part of. */
+static int
+find_base(const struct formula *formula, const struct formula_statement *statement)
+{
+    int node = statement->target;
+    while (formula->nodes[node].kind == FORMULA_SUBSCRIPT) {
+        node = formula->nodes[node].children[0];
+    }
+    return node;
+}
+
+/* What is assigned to must be an array itself: of a list a copy was made that nobody would see, and who holds an array
+ * alone may have been given one of those. */
+static int
+check_targets(const struct blitz *blitz)
+{
+    struct expression *expression = blitz->expression;
+    const struct formula *formula = expression->formula;
+    for (int i = 0; i < formula->statement_count; i++) {
+        int node = find_base(formula, &formula->statements[i]), index = formula->nodes[node].index;
+        PyObject *value = blitz->bindings.values[index];
+        if (value == NULL || !PyArray_Check(value) || Py_REFCNT(value) > 1) {
+            continue;
+        }
+        PyObject *given = lookup_name(&blitz->lookup, PyTuple_GET_ITEM(formula->names, index),
+                                      &expression->hints[index]);
+        if (given != NULL && !PyArray_Check(given)) {
+            formula_raise(formula, node, PyExc_TypeError,
+                          "%s(): only an array is assigned to, not %s", FUNCTION,
+                          Py_TYPE(given)->tp_name);
+        }
+        Py_XDECREF(given);
+        if (PyErr_Occurred()) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- tw.blitz ---- */
 
 static int
@@ -403,10 +472,11 @@ run(struct blitz *blitz)
 {
     struct expression *expression = blitz->expression;
     int raises = errors_raise(expression->state);
+    raises = raises == 0 ? warnings_raise() : raises;
     blitz->apart = raises > 0;
     if (raises < 0 ||
         bindings_look_up(&blitz->bindings, expression, &blitz->lookup, true, FUNCTION) < 0 ||
-        check_missing(blitz) < 0) {
+        check_missing(blitz) < 0 || check_targets(blitz) < 0) {
         return -1;
     }
     struct partition *partition = expression_partition(expression, false);

@@ -844,40 +844,12 @@ compute_in_place(const struct place *place, int operation, PyObject *target, PyO
                : NULL;
 }
 
-static int
-store(const struct place *place, PyObject *target, int operation, PyObject *value)
-{
-    if (!check_target(place, target, value)) {
-        return -1;
-    }
-    if (operation < 0) {
-        return PyObject_SetItem(target, Py_Ellipsis, value);
-    }
-    PyObject *result = compute_in_place(place, operation, target, value);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
-
-/* Whether the index has an array, through which NumPy writes as it reads. */
-static bool
-has_array(PyObject *index)
-{
-    if (!PyTuple_Check(index)) {
-        return is_array(index);
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(index); i++) {
-        if (is_array(PyTuple_GET_ITEM(index, i))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* target[index] = value, as if the value lay elsewhere. */
+/* target[index] = value, as if the value lay elsewhere: NumPy itself may read what it has written, where it goes over
+ * one dimension with different strides, or through an array as the index. */
 static int
 set_item(PyObject *target, PyObject *index, PyObject *value)
 {
-    int overlap = is_array(value) && has_array(index) ? arrays_overlap(target, value) : 0;
+    int overlap = is_array(value) ? arrays_overlap(target, value) : 0;
     if (overlap < 0) {
         return -1;
     }
@@ -886,6 +858,20 @@ set_item(PyObject *target, PyObject *index, PyObject *value)
     int result = stored == NULL ? -1 : PyObject_SetItem(target, index, stored);
     Py_XDECREF(stored);
     return result;
+}
+
+static int
+store(const struct place *place, PyObject *target, int operation, PyObject *value)
+{
+    if (!check_target(place, target, value)) {
+        return -1;
+    }
+    if (operation < 0) {
+        return set_item(target, Py_Ellipsis, value);
+    }
+    PyObject *result = compute_in_place(place, operation, target, value);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
 }
 
 static int
