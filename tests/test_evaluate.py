@@ -115,8 +115,8 @@ def test_what_may_be_called_by_a_name():
     a = np.linspace(0.1, 1, 7)
     assert (tw.evaluate("plus(a, a)", {"plus": np.hypot, "a": a}) == np.hypot(a, a)).all()
     assert raised(TypeError, "f(a)", {"f": len, "a": a}) == (
-        "evaluate(): 'f' is no array or number but builtin_function_or_method: "
-        "of functions only a numpy.ufunc is called"
+        "evaluate(): 'f' must be an array, a number, a string or a list of them, or a numpy.ufunc "
+        "to be called, not builtin_function_or_method"
     )
     assert raised(TypeError, "f(a)", {"f": 2, "a": a}).startswith(
         "'f' must be a numpy.ufunc to be called, not int"
