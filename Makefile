@@ -3,10 +3,13 @@
 #   make test       the test suite
 #   make lint       formatting and lint of the C and the Python
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
+#   make fuzz       FUZZ_COUNT random array expressions, from seed FUZZ_SEED on, against NumPy
 #   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
 #   make bench      latency, then array expressions, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
 ENVS ?= build
+FUZZ_COUNT ?= 100000
+FUZZ_SEED ?= 1000000
 
 SOURCES := $(shell find src cache runtime tests/native -type f) meson.build meson.options pyproject.toml
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -58,6 +61,9 @@ sanitize: $(ENVS)/sanitize/installed
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc $(ENVS)/sanitize/bin/python -m pytest -p no:cacheprovider $(PYTEST_ARGS)
 
+fuzz: $(ENVS)/test/installed
+	$(ENVS)/test/bin/python tests/fuzz_evaluate.py $(FUZZ_COUNT) $(FUZZ_SEED)
+
 soak: $(ENVS)/test/installed
 	$(ENVS)/test/bin/python tests/soak.py
 
@@ -68,4 +74,4 @@ bench: $(ENVS)/bench/installed
 clean:
 	rm -rf $(ENVS) out
 
-.PHONY: all demo test lint sanitize soak bench clean
+.PHONY: all demo test lint sanitize fuzz soak bench clean

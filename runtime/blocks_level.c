@@ -175,23 +175,70 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
         }                                                                                          \
     }
 
-/* The strided side may be unaligned; its stride is in bytes. */
+/* The strided side may be unaligned; its stride is in bytes. Every second element comes by shuffles; else the
+ * processors' own gather instructions are slower than one load after another. */
 #define GATHER(size, X)                                                                            \
-    static void gather_##size(long count, X *out, const char *in, long stride)                     \
+    __attribute__((optimize("no-tree-vectorize"))) static void gather_apart_##size(                \
+        long count, X *out, const char *in, long stride)                                           \
     {                                                                                              \
         LOOP                                                                                       \
         {                                                                                          \
             memcpy(&out[i], in + i * stride, sizeof(X));                                           \
         }                                                                                          \
+    }                                                                                              \
+    static void gather_##size(long count, X *out, const char *in, long stride)                     \
+    {                                                                                              \
+        if (stride != 2 * (long)sizeof(X)) {                                                       \
+            gather_apart_##size(count, out, in, stride);                                           \
+            return;                                                                                \
+        }                                                                                          \
+        LOOP                                                                                       \
+        {                                                                                          \
+            memcpy(&out[i], in + i * 2 * (long)sizeof(X), sizeof(X));                              \
+        }                                                                                          \
     }
 
 #define SCATTER(size, X)                                                                           \
-    static void scatter_##size(long count, char *out, long stride, const X *in)                    \
+    __attribute__((optimize("no-tree-vectorize"))) static void scatter_##size(                     \
+        long count, char *out, long stride, const X *in)                                           \
     {                                                                                              \
         LOOP                                                                                       \
         {                                                                                          \
             memcpy(out + i * stride, &in[i], sizeof(X));                                           \
         }                                                                                          \
+    }
+
+/* NumPy's sum of consecutive floats (numpy/_core/src/umath/loops_utils.h.src): eight sums side by side, of at most
+ * 128 elements, which are the leaves of a tree; less than eight elements one after another. */
+#define PAIRWISE(type, T)                                                                          \
+    typedef T eight_##type __attribute__((vector_size(8 * sizeof(T)), aligned(sizeof(T))));        \
+    static T pairwise_sum_##type(long count, const T *x)                                           \
+    {                                                                                              \
+        if (count > 128) {                                                                         \
+            const long half = count / 2 - count / 2 % 8;                                           \
+            const T left = pairwise_sum_##type(half, x);                                           \
+            return left + pairwise_sum_##type(count - half, x + half);                             \
+        }                                                                                          \
+        T sum = (T) - 0.0;                                                                         \
+        long i = 0;                                                                                \
+        if (count >= 8) {                                                                          \
+            eight_##type r;                                                                        \
+            memcpy(&r, x, sizeof(r));                                                              \
+            for (i = 8; i < count - count % 8; i += 8) {                                           \
+                eight_##type next;                                                                 \
+                memcpy(&next, x + i, sizeof(next));                                                \
+                r += next;                                                                         \
+            }                                                                                      \
+            sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));               \
+        }                                                                                          \
+        for (; i < count; i++) {                                                                   \
+            sum += x[i];                                                                           \
+        }                                                                                          \
+        return sum;                                                                                \
+    }                                                                                              \
+    static void pairwise_##type(long count, T *out, const T *x)                                    \
+    {                                                                                              \
+        *out = pairwise_sum_##type(count, x);                                                      \
     }
 
 #define SWAP(size, X, value, parts)                                                                \
@@ -225,6 +272,7 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #undef GATHER
 #undef SCATTER
 #undef SWAP
+#undef PAIRWISE
 
 /* ---- Their names ---- */
 
@@ -250,6 +298,7 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #define GATHER(size, X) ENTRY(gather_##size)
 #define SCATTER(size, X) ENTRY(scatter_##size)
 #define SWAP(size, ...) ENTRY(swap_##size)
+#define PAIRWISE(type, T) ENTRY(pairwise_##type)
 
 static struct block_primitive primitives[] = {
 #include "blocks.def"

@@ -1,11 +1,10 @@
-"""Random array expressions with their operands, and what NumPy makes of them, as the tests of evaluate need them.
+"""Random array expressions with their operands, and what NumPy makes of them.
 
-A case is made from a source of random numbers, a random.Random or Hypothesis's own. Its tree is computed by NumPy in
-two ways: as it stands, and with every operand of a function copied into consecutive memory, since some of NumPy's
-loops of floats give other bits for strided operands than for their copies.
+A case is made from a source of random numbers, a random.Random or Hypothesis's own. Its tree is computed by
+NumPy in two ways: as it stands, and with every operand of a function copied into consecutive memory, since
+some of NumPy's loops of floats give other bits for strided operands than for their copies.
 """
 
-import itertools
 import operator
 import sys
 import warnings
@@ -114,7 +113,7 @@ def bits(array):
         return array
     array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "c":
-        array = array.reshape(-1).view(array.real.dtype).reshape(array.shape + (2,))
+        array = array.reshape(-1).view(array.real.dtype)
     if array.dtype.kind == "f":
         array = array.copy()
         with np.errstate(all="ignore"):
@@ -160,7 +159,7 @@ class Outcome:
 
 
 def difference(found, wanted, other=None):
-    """What tells two outcomes apart, a str; None: nothing. `other` gives a further outcome whose bits are right."""
+    """What tells two outcomes apart, a str; None: nothing. The bits of `other()` are right too."""
     if type(found.error) is not type(wanted.error) and not (
         isinstance(wanted.error, TypeError) and type(found.error) is TypeError
     ):  # NumPy has classes of its own
@@ -297,7 +296,7 @@ def fast_power(ufunc, values):
 # ---- Operands ----
 
 
-def _special_values(dtype):
+def special_values(dtype):
     if dtype.kind == "b":
         return [True, False]
     if dtype.kind in "iu":
@@ -349,7 +348,7 @@ def contents(random, dtype, size):
             if kind == "positive":
                 values = np.abs(values).astype(dtype)
     with np.errstate(all="ignore"):
-        odd = numbers.choice(np.array(_special_values(dtype), dtype), size)
+        odd = numbers.choice(np.array(special_values(dtype), dtype), size)
     if kind == "bits" and dtype.kind in "fc" and dtype.char not in "gG":
         parts = np.frombuffer(numbers.bytes(size * dtype.itemsize), np.zeros(1, dtype).real.dtype)
         return np.where(np.isnan(parts), abs(parts.dtype.type("nan")), parts).view(dtype)
@@ -407,7 +406,9 @@ class Buffers:
         self.made.append(base if base.dtype == array.dtype else array)
 
     def strided(self, random, dtype, shape):
-        steps = [random.choice([1, 1, 2, 3, -1, -2]) if len(shape) < 6 or extent > 1 else 1 for extent in shape]
+        steps = [
+            random.choice([1, 1, 2, 3, -1, -2]) if len(shape) < 6 or extent > 1 else 1 for extent in shape
+        ]
         whole = [extent * abs(step) for extent, step in zip(shape, steps, strict=True)]
         base = np.zeros(whole, dtype, order=random.choice("CF"))
         return base[(*(slice(None, None, step) for step in steps), ...)]
@@ -500,10 +501,10 @@ class Case:
     def node(self, depth):
         """A node with its value; one that fails is rarely taken."""
         random = self.random
-        for attempt in range(6):
+        for _ in range(6):
             node = self.leaf() if depth <= 0 else self.inner(depth)
             failed = isinstance(node.value, Exception)
-            if not failed or isinstance(node.value, TooLarge) is False and random.random() < 0.03:
+            if not failed or (not isinstance(node.value, TooLarge) and random.random() < 0.03):
                 return node
         return self.array_leaf()
 
@@ -803,7 +804,9 @@ class Case:
         name = random.choice(REDUCTIONS)
         dimensions = np.ndim(operand.value) if not isinstance(operand.value, Exception) else 0
         keywords = {}
-        dtype = random.choice("dlfiDeg") if name in ("sum", "prod", "mean") and random.random() < 0.1 else None
+        dtype = (
+            random.choice("dlfiDeg") if name in ("sum", "prod", "mean") and random.random() < 0.1 else None
+        )
         if random.random() < 0.6 and dimensions:
             keywords["axis"] = random.randrange(-dimensions, dimensions)
             if random.random() < 0.3 and not name.startswith("arg"):
@@ -989,7 +992,3 @@ class Case:
             lines.append(f"  {name}= {value}")
         lines.append(f"  threads {self.threads}, errstate {self.errors}, compiled {self.compiled}")
         return "\n".join(lines)
-
-
-def pairs(values):
-    return itertools.product(values, values)

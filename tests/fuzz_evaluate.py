@@ -1,4 +1,4 @@
-"""Random expressions against NumPy, as many as wanted: python fuzz_evaluate.py [count] [seed] [reductions]."""
+"""Random expressions against NumPy: python fuzz_evaluate.py [count] [seed] [reductions]."""
 
 import os
 import random

@@ -19,7 +19,7 @@ FUNCTIONS = {
     "scale_multiply_add": lambda x, s, y, z: (x * s) * y + z,
 }
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
-MOVING = ("select", "fill", "gather", "scatter", "swap")
+MOVING = ("select", "fill", "gather", "scatter", "swap", "pairwise")
 SIZES = {"1": "V1", "2": "V2", "4": "V4", "8": "V8", "16": "V16", "4x2": "V8", "8x2": "V16"}
 
 
@@ -218,6 +218,21 @@ def test_gather(name):
             start = memory.ctypes.data + first
             assert library.blocks_gather(table[name], count, out.array.ctypes.data, start, stride) == 0
             assert out.array.tobytes() == view[:count].tobytes() and out.intact()
+
+
+@pytest.mark.parametrize("name", named("pairwise"))
+def test_pairwise(name):
+    """NumPy starts from 0.0, which turns -0.0 into 0.0 and leaves any other sum as it is."""
+    kind = np.dtype(name.split("_")[2])
+    generator = np.random.default_rng(11)
+    data = generator.standard_normal(5000).astype(kind)
+    for table, count in itertools.product(LEVELS.values(), (*range(1, 40), 127, 128, 129, 255, 1000, 4999)):
+        for values in (data[:count], np.abs(data[:count]), np.full(count, -0.0, kind)):
+            out = Block(1, kind)
+            assert run(table[name], count, out, values) == 0
+            wanted = np.add.reduce(values)
+            assert same(out.array, np.array([wanted])) or (out.array == wanted == 0 and np.signbit(out.array))
+            assert out.intact()
 
 
 @pytest.mark.parametrize("name", named("scatter"))

@@ -146,7 +146,8 @@ a//3  a%-3  a//-3  a%2.5  a//2.5  a//0  a%0  a/0  a*1j  a+2**40  a*True  a==1  1
 a^3  a&True  where(a>0,1,2)  where(a>0,1.5,2)  where(a>0,True,False)  where(a>0,a,0)  where(True,a,1)
 where(a==a,1j,a)  2*a+3*a*a  a==b"ab"  a>=b"a"  a!="ab"  contains(a,b"b")  a*1e300*1e300  a*-0.0  0*a  a-a
 (a>1)&(a<3)  (a>1)+(a<2)  (a>1)*(a<2)  a-1e999  a*(1e999-1e999)  a*-2147483648  a+2147483648  a%i  a//i  i<<i
-a+i  a*f  f+1  f*2.5  f/i  l/3  -i**2  a if 1 else i  1 if 0 else a  a is a  not 1  1+1  cos(1+1)  2**40  1.5
+a+i  a-(i-f)  a/(i/f)  a-copy(i+f)  1/copy(1/i)  a*round(i+2)  a&(i|1)  (a<i)==(i<a)  2-(3-a)
+a*f  f+1  f*2.5  f/i  l/3  -i**2  a if 1 else i  1 if 0 else a  a is a  not 1  1+1  cos(1+1)  2**40  1.5
 True  7.0<5  abs(-3)
 """)
 
@@ -282,7 +283,7 @@ NUMBERS = st.sampled_from(words("0 1 2 3 -1 7 2.5 -0.5 1e10 True 5000000000"))
 
 def _formula(parts):
     signs = st.sampled_from(words("+ - * / // % & | ^ < <= == != >= >"))
-    functions = st.sampled_from(words("sqrt abs floor ceil round trunc sign isnan isfinite ones_like copy"))
+    functions = st.sampled_from(words("sqrt abs floor ceil round trunc sign isnan isfinite"))
     pairs = st.sampled_from(words("maximum minimum fmod"))
     return st.one_of(
         st.builds("({} {} {})".format, parts, signs, parts),
@@ -290,6 +291,7 @@ def _formula(parts):
         st.builds("{}({}, {})".format, pairs, parts, parts),
         st.builds("where({} > {}, {}, {})".format, parts, parts, parts, parts),
         st.builds("({})**{}".format, parts, st.sampled_from(words("2 3 0.5 -1.0 1.5 0"))),
+        st.builds("copy({} + {})".format, st.sampled_from(sorted(VARIABLES)), parts),
         st.builds("(-{})".format, parts),
         st.builds("(~{})".format, parts),
     )
@@ -915,6 +917,7 @@ def test_the_table_of_differences():
     assert values("10 | a", a=np.array([1, 4])) == [11, 14]
     assert values("7 // a", a=np.array([2, 0])) == [3, 0]
     assert values("sum(3)") == 3 and values("sum(2.5)") == 2.5 and values("copy(1)") == 1
+    assert ne.evaluate("ones_like(5)").dtype == np.int32
     assert values("'ab'") == b"ab"
     empty = ne.evaluate("a + b", {"a": np.zeros((0, 3)), "b": np.zeros((5, 1, 3))})
     assert empty.shape == (5, 0, 3)

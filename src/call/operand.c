@@ -66,8 +66,9 @@ static PyObject *
 refuse(PyObject *value, PyObject *name, const char *function)
 {
     PyErr_Format(PyExc_TypeError,
-                 "%s(): '%U' must be an array, a number, a string or a list of them, not %s",
-                 function, name, Py_TYPE(value)->tp_name);
+                 "%s(): '%U' must be an array, a number, a string or a list of them%s, not %s",
+                 function, name, PyCallable_Check(value) ? ", or a numpy.ufunc to be called" : "",
+                 Py_TYPE(value)->tp_name);
     return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../runtime/blocks.h"
 #include "../../runtime/fpstatus.h"
 #include "../../runtime/threads.h"
 #include "pass.h"
@@ -59,6 +60,7 @@ struct reduction {
     bool tree;    /* a sum of floats: the order counts, and it is a tree's */
     bool ordered; /* the order counts */
     const struct span_loop *loop;
+    void (*pairwise)(long count, void *out, const void *x); /* a tree's leaf; NULL: the loop */
     struct pass pass;
     PyArrayObject *result;
     unsigned flags;
@@ -320,6 +322,10 @@ sum_tree(struct worker *worker, npy_intp start, npy_intp count, char *sum)
     const struct reduction *reduction = worker->reduction;
     if (count <= worker->block) {
         fetch(worker, start, count);
+        if (reduction->pairwise != NULL) {
+            reduction->pairwise(count, sum, worker->values);
+            return;
+        }
         set_neutral(reduction, sum);
         accumulate(reduction, sum, 0, worker->values, count);
         return;
@@ -467,7 +473,12 @@ add_piece(const struct reduction *reduction, const struct layout *layout, char *
         values += copied * reduction->size;
         count -= copied;
     }
-    if (count > 0) {
+    if (count > 0 && stride == 0 && reduction->pairwise != NULL) {
+        _Alignas(16) char sum[ELEMENT];
+        reduction->pairwise(count, sum, values);
+        add_to(reduction, results, sum);
+    }
+    else if (count > 0) {
         accumulate(reduction, results, stride, values, count);
     }
 }
@@ -844,7 +855,8 @@ run(struct reduction *reduction, PyObject **value)
     struct geometry result = {.plain = false};
     npy_intp size =
         PyArray_MultiplyList(reduction->pass.geometry.shape, reduction->pass.geometry.dimensions);
-    if (size == 0 || reduction->pass.variant->graph.python) {
+    if (size == 0 ||
+        (reduction->pass.variant->graph.python || reduction->pass.variant->graph.alone)) {
         return REGION_REFUSED;
     }
     pass_aim(&reduction->pass, NULL, false);
@@ -883,6 +895,11 @@ find_variant(struct reduction *reduction, struct region *region)
     bool inexact = PyTypeNum_ISFLOAT(reduction->type) || PyTypeNum_ISCOMPLEX(reduction->type);
     reduction->tree = inexact && (reduction->kind == KIND_SUM || reduction->kind == KIND_MEAN);
     reduction->ordered = inexact && !is_extreme(reduction);
+    *(const void **)&reduction->pairwise =
+        !reduction->tree                ? NULL
+        : reduction->type == NPY_DOUBLE ? blocks_find("tw_pairwise_f8")
+        : reduction->type == NPY_FLOAT  ? blocks_find("tw_pairwise_f4")
+                                        : NULL;
     return type == reduction->type ? variant
                                    : region_variant(reduction->evaluation, region, reduction->type);
 }

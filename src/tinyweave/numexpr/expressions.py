@@ -381,7 +381,9 @@ def func(function, minkind=None, maxkind=None):
         if allConstantNodes(nodes):
             with numpy.errstate(all="ignore"):
                 value = function(*[node.value for node in nodes])
-            return ConstantNode(value[()] if isinstance(value, numpy.ndarray) else value)
+            if isinstance(value, numpy.ndarray):  # of copy and ones_like
+                value = value.item() if value.dtype.kind in "bi" else value[()]
+            return ConstantNode(value)
         kind = commonKind(nodes)
         if kind in ("int", "long"):
             kind = kind if name in _KEEP_INTEGERS else "double"

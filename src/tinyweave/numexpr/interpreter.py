@@ -154,6 +154,8 @@ class Text(typing.NamedTuple):
 
 def _formatted(template, operands, axis=None):
     """The Text of an operation on Texts."""
+    if template == "{0}":
+        return operands[0]
     if template in LEVELS:
         level = LEVELS[template]
         left, right = operands[0].at(level if level else 1), operands[1].at(level + 1)  # no a < b < c
