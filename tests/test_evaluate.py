@@ -952,3 +952,8 @@ def test_memory_does_not_grow(python_cached):
         print((resident() - before) / 4000)
     """)
     assert float(done.out) < 300
+
+
+def test_flags_that_others_left_are_not_a_reductions():
+    a, b = np.array([-np.inf, 0], "f2"), np.ones(2, "f4")
+    check("all(-(a // b))", a=a, b=b)

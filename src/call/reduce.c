@@ -364,7 +364,8 @@ start_worker(struct worker *worker, struct reduction *reduction, char *memory)
 static void
 finish_worker(struct worker *worker)
 {
-    __atomic_fetch_or(&worker->reduction->flags, worker->flags | fp_status_get(), __ATOMIC_RELAXED);
+    __atomic_fetch_or(&worker->reduction->flags, worker->flags | (unsigned)fp_status_get_sse(),
+                      __ATOMIC_RELAXED);
     sweep_worker_finish(&worker->sweep);
 }
 
