@@ -163,6 +163,15 @@ def test_clip_of_a_number(number):
     check("clip(x, a, a)", x=number, a=a)
 
 
+def test_clip_of_integers():
+    a = np.array([0, 5, 100], "b")
+    for low in (-300, 0, np.int8(3), np.array([0, 400, 4]), np.array([0, 4e5, 4])):
+        for high in (127, 128, 300, 2**64 - 1, 7, np.int16(300)):
+            check("clip(a, x, y)", a=a, x=low, y=high)
+            check("clip(a + a, x, y)", a=a, x=low, y=high)
+            check("clip(a, y, x)", a=a, x=low, y=high)
+
+
 def test_times_and_strings():
     times, spans = sample_times("M8[s]"), sample_times("m8[ms]")
     check("a + b", a=times, b=spans)
