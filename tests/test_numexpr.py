@@ -283,7 +283,7 @@ NUMBERS = st.sampled_from(words("0 1 2 3 -1 7 2.5 -0.5 1e10 True 5000000000"))
 
 def _formula(parts):
     signs = st.sampled_from(words("+ - * / // % & | ^ < <= == != >= >"))
-    functions = st.sampled_from(words("sqrt abs floor ceil round trunc sign isnan isfinite copy"))
+    functions = st.sampled_from(words("sqrt abs floor ceil round trunc sign isnan isfinite"))
     pairs = st.sampled_from(words("maximum minimum fmod"))
     return st.one_of(
         st.builds("({} {} {})".format, parts, signs, parts),
@@ -291,6 +291,7 @@ def _formula(parts):
         st.builds("{}({}, {})".format, pairs, parts, parts),
         st.builds("where({} > {}, {}, {})".format, parts, parts, parts, parts),
         st.builds("({})**{}".format, parts, st.sampled_from(words("2 3 0.5 -1.0 1.5 0"))),
+        st.builds("copy({} + {})".format, st.sampled_from(sorted(VARIABLES)), parts),
         st.builds("(-{})".format, parts),
         st.builds("(~{})".format, parts),
     )

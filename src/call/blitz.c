@@ -123,7 +123,8 @@ reads_apart(const struct pass *pass, PyArrayObject *target)
 static bool
 joins(const struct group *group, const struct store *store)
 {
-    if (group->count == GROUP || store->pass.variant->graph.python) {
+    if (group->count == GROUP || store->pass.variant->graph.python ||
+        store->pass.variant->graph.alone) {
         return false;
     }
     for (int i = 0; i < group->count; i++) {

@@ -260,6 +260,7 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
                                  .cost = variant->cost,
                                  .opaque = graph->opaque,
                                  .python = graph->python,
+                                 .alone = graph->alone,
                                  .careful = upon,
                                  .array_count = count,
                                  .slot_count = graph->slot_count,

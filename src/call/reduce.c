@@ -855,7 +855,8 @@ run(struct reduction *reduction, PyObject **value)
     struct geometry result = {.plain = false};
     npy_intp size =
         PyArray_MultiplyList(reduction->pass.geometry.shape, reduction->pass.geometry.dimensions);
-    if (size == 0 || reduction->pass.variant->graph.python) {
+    if (size == 0 ||
+        (reduction->pass.variant->graph.python || reduction->pass.variant->graph.alone)) {
         return REGION_REFUSED;
     }
     pass_aim(&reduction->pass, NULL, false);

@@ -509,11 +509,12 @@ sweep_run(struct sweep *sweeps, int count)
 {
     struct group group = {.sweeps = sweeps, .count = count};
     double work = 0;
-    bool python = false;
+    bool python = false, alone = false;
     for (int i = 0; i < count; i++) {
         group.memory = sweeps[i].memory > group.memory ? sweeps[i].memory : group.memory;
         work += (double)sweeps[i].size * sweeps[i].cost;
         python |= sweeps[i].python;
+        alone |= sweeps[i].alone;
     }
     const struct sweep_operand *result = &sweeps[0].arrays[sweeps[0].array_count];
     sweeps[0].stream = count == 1 && sweeps[0].all_direct && !sweeps[0].careful &&
@@ -522,12 +523,12 @@ sweep_run(struct sweep *sweeps, int count)
         run_parts(&group, false);
     }
     else {
-        Py_BEGIN_ALLOW_THREADS run_parts(&group, sweep_is_threaded(work));
+        Py_BEGIN_ALLOW_THREADS run_parts(&group, !alone && sweep_is_threaded(work));
         Py_END_ALLOW_THREADS
     }
     if (atomic_load(&group.failed)) {
         PyErr_NoMemory();
         return -1;
     }
-    return python && PyErr_Occurred() ? -1 : 0;
+    return (python || alone) && PyErr_Occurred() ? -1 : 0;
 }

@@ -32,6 +32,7 @@ struct sweep {
     unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
     bool opaque;   /* the x87 may raise flags, too */
     bool python;   /* the loops need the GIL, or may set an exception */
+    bool alone;    /* on this thread only; a loop may set an exception */
     bool
         careful; /* from the start, since the result lies upon an operand; or since flags were raised */
     int array_count;

@@ -222,21 +222,30 @@ resolution_operands(struct builder *builder, const int *children, int count, int
     return tuple;
 }
 
+/* object.method(argument, keyword=value) */
+static PyObject *
+call_method(PyObject *object, const char *method, PyObject *argument, const char *keyword,
+            PyObject *value)
+{
+    PyObject *stack[2] = {argument, value};
+    PyObject *found = PyObject_GetAttrString(object, method);
+    PyObject *names = Py_BuildValue("(s)", keyword);
+    PyObject *result =
+        found == NULL || names == NULL ? NULL : PyObject_Vectorcall(found, stack, 1, names);
+    Py_XDECREF(found);
+    Py_XDECREF(names);
+    return result;
+}
+
 /* Calls ufunc.resolve_dtypes; `types` gets the inputs' and the result's. */
 static int
 resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int count, int *types)
 {
     PyObject *operands = resolution_operands(builder, children, count, 1);
-    PyObject *arguments = operands == NULL ? NULL : PyTuple_Pack(1, operands);
-    PyObject *method = PyObject_GetAttrString(ufunc, "resolve_dtypes");
-    PyObject *keywords = Py_BuildValue("{s:s}", "casting", "same_kind");
-    PyObject *resolved = arguments == NULL || method == NULL || keywords == NULL
-                             ? NULL
-                             : PyObject_Call(method, arguments, keywords);
+    PyObject *resolved = operands == NULL ? NULL
+                                          : call_method(ufunc, "resolve_dtypes", operands,
+                                                        "casting", builder->state->name_same_kind);
     Py_XDECREF(operands);
-    Py_XDECREF(arguments);
-    Py_XDECREF(method);
-    Py_XDECREF(keywords);
     if (resolved == NULL) {
         PyErr_Clear(); /* NumPy itself, computing the node, says what is wrong */
         return REFUSED;
@@ -276,22 +285,6 @@ tuple_of_strides(const intptr_t *strides, int count)
     return tuple;
 }
 
-/* ufunc._get_strided_loop(call, fixed_strides=strides) */
-static PyObject *
-fill_call(PyObject *ufunc, PyObject *call, PyObject *strides)
-{
-    PyObject *method = PyObject_GetAttrString(ufunc, "_get_strided_loop");
-    PyObject *arguments = PyTuple_Pack(1, call);
-    PyObject *keywords = Py_BuildValue("{s:O}", "fixed_strides", strides);
-    PyObject *done = method == NULL || arguments == NULL || keywords == NULL
-                         ? NULL
-                         : PyObject_Call(method, arguments, keywords);
-    Py_XDECREF(method);
-    Py_XDECREF(arguments);
-    Py_XDECREF(keywords);
-    return done;
-}
-
 int
 graph_loop(PyObject *ufunc, const int *types, int inputs, const intptr_t *strides,
            struct span_loop *loop, PyObject **call, bool *python)
@@ -305,7 +298,7 @@ graph_loop(PyObject *ufunc, const int *types, int inputs, const intptr_t *stride
     PyObject *done = NULL;
     if (resolved != NULL) {
         *call = Py_NewRef(PyTuple_GET_ITEM(resolved, 1));
-        done = fill_call(ufunc, *call, fixed);
+        done = call_method(ufunc, "_get_strided_loop", *call, "fixed_strides", fixed);
     }
     Py_XDECREF(dtypes);
     Py_XDECREF(fixed);
@@ -694,6 +687,7 @@ build_call(struct builder *builder, int index, const struct formula_node *node)
     case FORMULA_UFUNC:
         return build_ufunc(builder, node->object, node->children, node->child_count);
     case FORMULA_NAMED:
+        builder->graph->alone = true;
         return build_named(builder, builder->ufuncs[index], node->children, node->child_count);
     case FORMULA_WHERE:
         return build_where(builder, node->children, node->child_count);
