@@ -638,7 +638,16 @@ def test_an_error_comes_from_the_first_operation():
 def test_integers_to_negative_powers():
     message = raised(ValueError, "a ** b + 1", {"a": np.arange(1, 4), "b": np.array([1, -1, 2])})
     assert message == "Integers to negative integer powers are not allowed."
-    check("1 / c + a ** b", a=np.arange(1, 4), b=np.array([1, -1, 2]), c=np.ones(3))
+    names = {"a": np.arange(1, 4), "b": np.array([1, -1, 2]), "c": np.zeros(3)}
+    found = check("1 / c + a ** b", **names)
+    assert type(found.error) is ValueError
+    assert found.warnings == [("RuntimeWarning", "divide by zero encountered in divide")]
+    check("1 / c + a ** b", errors={"all": "raise"}, **names)
+
+
+def test_the_first_error_is_raised():
+    found = check("1 / a + (x << 1.5)", errors={"all": "raise"}, a=np.zeros(3), x=np.float64(2))
+    assert type(found.error) is FloatingPointError
 
 
 def test_what_an_empty_result_is_made_of_is_computed():
