@@ -33,6 +33,8 @@
     NAME(math)                                                                                     \
     NAME(expr)                                                                                     \
     NAME(verbose)                                                                                  \
+    NAME(warnings)                                                                                 \
+    NAME(filters)                                                                                  \
     NAME(astype)                                                                                   \
     NAME(casting)                                                                                  \
     NAME(copy)                                                                                     \

@@ -1,5 +1,6 @@
 """Random lists of assignments, and what NumPy makes of them with `a = x` read as `a[...] = x`."""
 
+import gc
 import operator
 import sys
 import warnings
@@ -27,6 +28,17 @@ IN_PLACE = {
 FUNCTIONS = ["sqrt", "square", "abs", "minimum", "maximum", "add", "multiply", "negative", "sign", "isnan"]
 SHAPES = [(7,), (128,), (129,), (513,), (3000,), (3, 5), (4, 130), (40, 7), (2, 3, 4), (1,), (0,), (3, 0)]
 LARGE = [(32767,), (32769,), (65537,), (200, 400)]
+
+
+def equal(x, y):
+    """Whether two arrays have the same bits; the last ones of complex products depend on how operands lie."""
+    if e.equal_bits(x, y):
+        return True
+    if x.dtype.kind != "c":
+        return False
+    with np.errstate(all="ignore"):
+        close = abs(x - y) <= 1e-4 * (abs(x) + abs(y))
+    return bool((close | ~np.isfinite(x) & ~np.isfinite(y)).all())
 
 
 class Assignment:
@@ -98,7 +110,7 @@ class Case(e.Case):
         """An array of the case's shape, most often; it may be a view of another one's memory."""
         random = self.random
         name = f"a{len(self.names)}"
-        dtype = self.dtype if random.random() < 0.8 else e.random_dtype(random)
+        dtype = self.dtype if random.random() < 0.8 else np.dtype(random.choice(e.NUMBERS))
         if self.plain_arrays:
             array = np.zeros(self.shape, dtype)
             self.buffers.fill(random, array)
@@ -313,17 +325,27 @@ class Case(e.Case):
             return message
         if self.same(found.memory, wanted.memory) and self.same_names(found, wanted):
             return None
+        if self.is_undefined(wanted):
+            return None
         other = self.outcome(lambda names: self.numpy(names, True))
         if type(other.error) is type(wanted.error) and self.same(found.memory, other.memory):
             return None
         for array, x, y in zip(self.memory(), found.memory, wanted.memory, strict=True):
-            if not e.equal_bits(x, y):
+            if not equal(x, y):
                 name = [key for key, value in self.names.items() if value is array]
                 return f"memory of {name} differs: {x!r} instead of {y!r}"
         return f"names differ: {found.names} instead of {wanted.names}"
 
+    def is_undefined(self, wanted):
+        """Whether NumPy leaves open what is stored: of floats beyond an integer, and where ** fails midway."""
+        if "negative integer powers" in str(wanted.error):
+            return True
+        self.errors = {"all": "warn"}
+        warned = self.outcome(self.numpy).warnings
+        return any("in cast" in message for _, message in warned)
+
     def same(self, memory, other):
-        return all(e.equal_bits(x, y) for x, y in zip(memory, other, strict=True))
+        return all(equal(x, y) for x, y in zip(memory, other, strict=True))
 
     def same_names(self, found, wanted):
         if [name for name, _ in found.names] != [name for name, _ in wanted.names]:
@@ -331,19 +353,26 @@ class Case(e.Case):
         for (_, x), (_, y) in zip(found.names, wanted.names, strict=True):
             if type(x) is not type(y) or np.asarray(x).dtype != np.asarray(y).dtype:
                 return False
-            if np.shape(x) != np.shape(y) or not e.equal_bits(np.asarray(x), np.asarray(y)):
+            if np.shape(x) != np.shape(y) or not equal(np.asarray(x), np.asarray(y)):
                 return False
         return True
 
     def difference(self):
         """What blitz makes otherwise than NumPy does, a str; None: nothing."""
         tw.set_num_threads(self.threads)
-        counted = [value for value in self.names.values() if isinstance(value, np.ndarray)]
-        counts = [sys.getrefcount(value) for value in counted]
         message = self.compare()
-        if message is None and not self.failed and [sys.getrefcount(value) for value in counted] != counts:
-            return "references are lost or kept"
-        return message
+        if message is not None or self.failed:
+            return message
+        for _ in range(2):  # the second time without what was left by others, which may go in between
+            before = self.reference_counts()
+            self.outcome(lambda names: tw.blitz(self.text, names, {}))
+            if self.reference_counts() == before:
+                return None
+            gc.collect()
+        return "references are lost or kept"
+
+    def reference_counts(self):
+        return [sys.getrefcount(value) for value in self.names.values() if isinstance(value, np.ndarray)]
 
     def __str__(self):
         self.compiled = self.strict

@@ -366,12 +366,13 @@ filter_raises(PyObject *filter)
 }
 
 static int
-warnings_raise(void)
+warnings_raise(const struct state *state)
 {
-    PyObject *module = PyImport_ImportModule("warnings");
-    PyObject *filters = module == NULL ? NULL : PyObject_GetAttrString(module, "filters");
-    int raises = filters == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; raises == 0 && PyList_Check(filters) && i < PyList_GET_SIZE(filters);
+    PyObject *module = PyImport_GetModule(state->name_warnings);
+    PyObject *filters = module == NULL ? NULL : PyObject_GetAttr(module, state->name_filters);
+    int raises = PyErr_Occurred() ? -1 : 0;
+    for (Py_ssize_t i = 0;
+         filters != NULL && raises == 0 && PyList_Check(filters) && i < PyList_GET_SIZE(filters);
          i++) {
         raises = filter_raises(PyList_GET_ITEM(filters, i));
     }
@@ -473,7 +474,7 @@ run(struct blitz *blitz)
 {
     struct expression *expression = blitz->expression;
     int raises = errors_raise(expression->state);
-    raises = raises == 0 ? warnings_raise() : raises;
+    raises = raises == 0 ? warnings_raise(expression->state) : raises;
     blitz->apart = raises > 0;
     if (raises < 0 ||
         bindings_look_up(&blitz->bindings, expression, &blitz->lookup, true, FUNCTION) < 0 ||

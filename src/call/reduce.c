@@ -693,9 +693,10 @@ static size_t
 cut_up(struct parts *parts, npy_intp size)
 {
     const struct layout *layout = parts->layout;
+    npy_intp together = layout->rows / layout->runs[layout->count - 1].extent;
     switch (parts->cut) {
-    case CUT_ROWS:
-        parts->part = SWEEP_PART / layout->row + 1;
+    case CUT_ROWS: /* those of one index of the outermost axes share results */
+        parts->part = (SWEEP_PART / layout->row / together + 1) * together;
         return (size_t)((layout->rows + parts->part - 1) / parts->part);
     case CUT_COLUMNS:
         parts->part = 4096;
