@@ -849,7 +849,9 @@ class Case:
         """An array for the result: new, or upon an operand."""
         random = self.random
         dtype = value.dtype if random.random() < 0.75 else np.dtype(random.choice(NUMBERS))
-        bases = [base for base in self.buffers.made if base.dtype == dtype and base.flags.writeable]
+        bases = [
+            base for base in self.buffers.made if base.dtype == dtype and base.flags.writeable and base.ndim
+        ]
         if bases and random.random() < 0.6:
             base = random.choice(bases)
             if base.shape == value.shape and random.random() < 0.5:

@@ -163,6 +163,15 @@ def test_clip_of_a_number(number):
     check("clip(x, a, a)", x=number, a=a)
 
 
+def test_clip_of_integers():
+    a = np.array([0, 5, 100], "b")
+    for low in (-300, 0, np.int8(3), np.array([0, 400, 4]), np.array([0, 4e5, 4])):
+        for high in (127, 128, 300, 2**64 - 1, 7, np.int16(300)):
+            check("clip(a, x, y)", a=a, x=low, y=high)
+            check("clip(a + a, x, y)", a=a, x=low, y=high)
+            check("clip(a, y, x)", a=a, x=low, y=high)
+
+
 def test_times_and_strings():
     times, spans = sample_times("M8[s]"), sample_times("m8[ms]")
     check("a + b", a=times, b=spans)
@@ -629,7 +638,16 @@ def test_an_error_comes_from_the_first_operation():
 def test_integers_to_negative_powers():
     message = raised(ValueError, "a ** b + 1", {"a": np.arange(1, 4), "b": np.array([1, -1, 2])})
     assert message == "Integers to negative integer powers are not allowed."
-    check("1 / c + a ** b", a=np.arange(1, 4), b=np.array([1, -1, 2]), c=np.ones(3))
+    names = {"a": np.arange(1, 4), "b": np.array([1, -1, 2]), "c": np.zeros(3)}
+    found = check("1 / c + a ** b", **names)
+    assert type(found.error) is ValueError
+    assert found.warnings == [("RuntimeWarning", "divide by zero encountered in divide")]
+    check("1 / c + a ** b", errors={"all": "raise"}, **names)
+
+
+def test_the_first_error_is_raised():
+    found = check("1 / a + (x << 1.5)", errors={"all": "raise"}, a=np.zeros(3), x=np.float64(2))
+    assert type(found.error) is FloatingPointError
 
 
 def test_what_an_empty_result_is_made_of_is_computed():
@@ -952,3 +970,8 @@ def test_memory_does_not_grow(python_cached):
         print((resident() - before) / 4000)
     """)
     assert float(done.out) < 300
+
+
+def test_flags_that_others_left_are_not_a_reductions():
+    a, b = np.array([-np.inf, 0], "f2"), np.ones(2, "f4")
+    check("all(-(a // b))", a=a, b=b)

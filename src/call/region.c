@@ -115,7 +115,7 @@ is_computed(const struct formula_node *node, const struct operand *operands)
 }
 
 /* Tells what leaves and nodes are, by node in `operands` and in the region's order in `types`; nodes on scalars alone
- * are computed. Returns 0, 1 where a leaf is nothing for blocks, or -1 with an exception. */
+ * are computed. Returns 0, or 1 where a leaf is nothing for blocks or a scalar fails. */
 static int
 find_types(struct evaluation *evaluation, const struct region *region, struct operand *operands,
            struct operand *types)
@@ -137,7 +137,8 @@ find_types(struct evaluation *evaluation, const struct region *region, struct op
                                    evaluation->names, evaluation->function);
             }
             if (evaluation->values[node] == NULL) {
-                return -1;
+                PyErr_Clear(); /* NumPy, computing all in order, may meet another error before */
+                return 1;
             }
             operands[node] = find_operand(evaluation->values[node], region->exponents[place]);
             result |= operands[node].kind == OPERAND_OTHER;
@@ -286,8 +287,14 @@ run_variant(struct evaluation *evaluation, const struct region *region, struct v
     }
     if (result != NULL && PyArray_SIZE(result) > 0) {
         pass_aim(&pass, result, upon);
-        if (sweep_run(&pass.sweep, 1) < 0 || pass_report(&pass) < 0) {
+        bool failed = sweep_run(&pass.sweep, 1) < 0;
+        if (failed || pass_report(&pass) < 0) {
             Py_CLEAR(result);
+        }
+        if (failed && !upon) {
+            PyErr_Clear(); /* NumPy tells first what steps before the one that failed have to tell */
+            refused = true;
+            apart = out != NULL;
         }
     }
     pass_finish(&pass);

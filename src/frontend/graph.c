@@ -628,6 +628,24 @@ is_none(const struct builder *builder, int node)
     return builder->formula->nodes[node].object == Py_None;
 }
 
+/* A Python int that no integer of the array passes is no bound to numpy.clip: which matters where the other bound is of
+ * another type than the array. */
+static bool
+drops_bound(struct builder *builder, const int *children, int bound, int other)
+{
+    const struct operand *array = &builder->operands[children[0]],
+                         *limit = &builder->operands[children[other]];
+    int type = is_scalar(array) ? array->type
+                                : builder->graph->values[array_value(builder, children[0])].type;
+    int kind = builder->operands[children[bound]].kind;
+    bool whole = kind == OPERAND_INT || kind == OPERAND_INT_TWO || kind == OPERAND_INT_MINUS_ONE;
+    int limit_type = is_scalar(limit)
+                         ? limit->type
+                         : builder->graph->values[array_value(builder, children[other])].type;
+    bool same = limit_type == type || (is_weak(limit) && limit->type == NPY_LONG);
+    return PyTypeNum_ISINTEGER(type) && whole && !same;
+}
+
 /* With one bound numpy.clip is minimum or maximum. */
 static int
 build_clip(struct builder *builder, const struct formula_node *node)
@@ -636,6 +654,10 @@ build_clip(struct builder *builder, const struct formula_node *node)
     bool low = !is_none(builder, children[1]), high = !is_none(builder, children[2]);
     if (is_weak(&builder->operands[children[0]])) {
         return -1; /* numpy.clip makes it an array, whose type is not weak */
+    }
+    if (low && high &&
+        (drops_bound(builder, children, 1, 2) || drops_bound(builder, children, 2, 1))) {
+        return -1;
     }
     if (low && high) {
         return build_ufunc(builder, ufunc_get(builder->state, UFUNC_CLIP), children, 3);
