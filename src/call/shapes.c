@@ -2,7 +2,6 @@
 #include "shapes.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* The shape of a node's value; -1 dimensions: not known. */
 struct shape {
@@ -41,7 +40,9 @@ shape_of_value(PyObject *value)
     else if (PyArray_Check(value)) {
         PyArrayObject *array = (PyArrayObject *)value;
         shape.dimensions = PyArray_NDIM(array);
-        memcpy(shape.extents, PyArray_DIMS(array), (size_t)shape.dimensions * sizeof(npy_intp));
+        for (int i = 0; i < shape.dimensions; i++) {
+            shape.extents[i] = PyArray_DIM(array, i);
+        }
     }
     return shape;
 }
