@@ -367,7 +367,7 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-    if (sweep->opaque) {
+    if (sweep->opaque || worker->span.careful) {
         fp_status_clear();
     }
     else {
