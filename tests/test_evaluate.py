@@ -561,7 +561,12 @@ def test_where_option():
 
 def test_errors_of_options():
     a = {"a": np.ones(3)}
-    for options in ({"order": "X"}, {"casting": "maybe"}, {"dtype": "what"}, {"where": np.ones(4, bool)}):
+    for options in (
+        {"order": "X"},
+        {"casting": "maybe"},
+        {"dtype": "what"},
+        {"out": np.ones(3), "where": np.ones(4, bool)},
+    ):
         with pytest.raises((ValueError, TypeError)):
             tw.evaluate("a + 1", a, {}, **options)
     with pytest.raises(TypeError, match="unexpected keyword argument 'axis'"):

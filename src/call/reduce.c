@@ -737,26 +737,14 @@ fill_branches(struct parts *parts, size_t count, npy_intp size)
     }
 }
 
-static void
-run_parts(struct parts *parts, size_t count, bool threaded)
-{
-    if (threaded && count > 1) {
-        threads_run(run_part, parts, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        run_part(parts, i);
-    }
-}
-
 static int
 compute(struct reduction *reduction, const struct layout *layout)
 {
     npy_intp size = layout->row * layout->rows;
     struct parts parts = {
         .reduction = reduction, .layout = layout, .cut = find_cut(reduction, layout)};
-    double work = (double)size * (reduction->pass.sweep.cost + 5);
-    bool threaded = sweep_is_threaded(work);
+    double *cost = reduction->pass.sweep.cost;
+    bool threaded = sweep_is_threaded((double)size, *cost);
     if (!threaded && (parts.cut == CUT_ROWS || parts.cut == CUT_COLUMNS)) {
         parts.cut = CUT_NOT;
     }
@@ -767,13 +755,7 @@ compute(struct reduction *reduction, const struct layout *layout)
         return -1;
     }
     fill_branches(&parts, count, size);
-    if (sweep_is_long(work)) {
-        Py_BEGIN_ALLOW_THREADS run_parts(&parts, count, threaded);
-        Py_END_ALLOW_THREADS
-    }
-    else {
-        run_parts(&parts, count, false);
-    }
+    sweep_schedule(run_part, &parts, count, threaded, (double)size, cost);
     if (joined && !reduction->failed) {
         fp_status_clear_sse();
         join(reduction, &parts, count, size);

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "../../runtime/fpstatus.h"
-#include "../../runtime/threads.h"
 #include "pass.h"
 #include "sweep.h"
 
@@ -143,18 +142,6 @@ run_part(void *context, size_t index)
 /* ---- The whole ---- */
 
 static void
-run_parts(struct search *search, size_t count, bool threaded)
-{
-    if (threaded && count > 1) {
-        threads_run(run_part, search, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        run_part(search, i);
-    }
-}
-
-static void
 join(struct search *search, size_t count)
 {
     struct best best;
@@ -168,7 +155,6 @@ join(struct search *search, size_t count)
 static int
 compute(struct search *search)
 {
-    double work = (double)(search->row * search->rows) * (search->pass.sweep.cost + 5);
     bool single = search->rows == 1;
     search->part = single ? SWEEP_PART : SWEEP_PART / search->row + 1;
     npy_intp whole = single ? search->row : search->rows;
@@ -177,13 +163,8 @@ compute(struct search *search)
         PyErr_NoMemory();
         return -1;
     }
-    if (sweep_is_long(work)) {
-        Py_BEGIN_ALLOW_THREADS run_parts(search, count, sweep_is_threaded(work));
-        Py_END_ALLOW_THREADS
-    }
-    else {
-        run_parts(search, count, false);
-    }
+    sweep_schedule(run_part, search, count, true, (double)(search->row * search->rows),
+                   search->pass.sweep.cost);
     if (single && !search->failed) {
         join(search, count);
     }
