@@ -8,11 +8,14 @@ import warnings
 import blitz_library
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import tinyweave as tw
 
 FUNCTIONS = {name: getattr(np, name) for name in ("sin", "sqrt", "where", "minimum", "sum", "any", "float32")}
 DTYPES = "?bBhHiIlLqQefdgFDG"
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 BOTH = pytest.mark.parametrize("times", [1, 2])  # new, and with all that was kept
 
 
@@ -375,6 +378,8 @@ def test_refused_steps_read_what_was_stored_before():
         names = {"a": np.zeros(3), "b": np.ones(3), "s": np.array(["x", "y", "z"]), "c": np.zeros(3)}
         text = "a = a + 1; c = where(s == 'y', a, b) * 2 + a; b = c + 1"
         check(text, as_numpy(text, names), **names)
+        text += "; a += (s == 'x')*b; b = b*2 + a; c = where(s == 'z', b, a)*3; a = b + c; b = (s > 'x') + a"
+        check(text, as_numpy(text, names), **names)
 
 
 # ---- Names ----
@@ -482,14 +487,13 @@ def test_floating_point_errors_that_raise(text):
     with np.errstate(all="ignore"):
         check(text, as_numpy(text, names()), **names())
     found, wanted = names(), names()
-    for given, call in (
-        (found, lambda: tw.blitz(text, found)),
-        (wanted, lambda: exec(as_numpy(text, wanted), dict(FUNCTIONS), wanted)),
+    for call in (
+        lambda: tw.blitz(text, found),
+        lambda: exec(as_numpy(text, wanted), dict(FUNCTIONS), wanted),
     ):
         with warnings.catch_warnings(), pytest.raises(RuntimeWarning):
             warnings.simplefilter("error")
             call()
-        del given
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value)
 
@@ -639,6 +643,15 @@ def test_python_threads_at_once():
 
 
 # ---- Everything at random ----
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@given(st.randoms(use_true_random=False))
+def test_small_statements(source):
+    """What Hypothesis finds it also makes as small as it can."""
+    case = blitz_library.Case(source)
+    message = case.difference()
+    assert message is None, f"{message}\n{case}"
 
 
 @pytest.mark.parametrize("start", range(0, 600, 50))

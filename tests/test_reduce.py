@@ -6,6 +6,8 @@ import random
 import numpy as np
 import pytest
 import reduce_library
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from reduce_library import REDUCTIONS, check, complex_pairwise, outcome, pairwise
 
 import tinyweave as tw
@@ -364,6 +366,15 @@ def test_first_nan(name, dtype):
 
 
 # ---- Everything at random ----
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(st.randoms(use_true_random=False))
+def test_small_reductions(source):
+    """What Hypothesis finds it also makes as small as it can."""
+    case = reduce_library.Case(source)
+    message = case.difference()
+    assert message is None, f"{message}\n{case}"
 
 
 @pytest.mark.parametrize("start", range(0, 1000, 100))
