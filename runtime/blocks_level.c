@@ -165,10 +165,12 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
         CHOOSE(X, x, y)                                                                            \
     }
 
+/* The value may be unaligned. */
 #define FILL(size, X)                                                                              \
-    static void fill_##size(long count, X *out, const X *value)                                    \
+    static void fill_##size(long count, X *out, const char *value)                                 \
     {                                                                                              \
-        const X x = *value;                                                                        \
+        X x;                                                                                       \
+        memcpy(&x, value, sizeof(X));                                                              \
         LOOP                                                                                       \
         {                                                                                          \
             out[i] = x;                                                                            \
