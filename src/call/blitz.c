@@ -182,6 +182,27 @@ find_target(struct evaluation *evaluation, int node)
     return array ? (PyArrayObject *)Py_NewRef(value) : NULL;
 }
 
+/* The region at the root, its leaves computed; NULL with an exception, or where there is none. Computing a leaf may cut
+ * the formula anew, and the regions are others then. */
+static struct region *
+prepare_region(struct evaluation *evaluation, int root)
+{
+    struct region *region = evaluation->partition->regions[root];
+    for (int i = 0; region != NULL && i < region->leaf_count;) {
+        int leaf = region->leaves[i];
+        if (evaluation->values[leaf] != NULL) {
+            i++;
+            continue;
+        }
+        if (evaluation_compute(evaluation, leaf, NULL) < 0) {
+            return NULL;
+        }
+        region = evaluation->partition->regions[root];
+        i = 0;
+    }
+    return region;
+}
+
 /* Makes a store ready: its leaves are computed, its pass is started. Returns NULL, with an exception or without: the
  * value cannot be computed right into the target. */
 static struct store *
@@ -195,14 +216,7 @@ make_store(struct blitz *blitz, const struct formula_statement *statement)
     if (target == NULL) {
         return NULL;
     }
-    for (int i = 0; i < region->leaf_count; i++) {
-        if (evaluation_compute(evaluation, region->leaves[i], NULL) < 0) {
-            Py_DECREF(target);
-            return NULL;
-        }
-    }
-    /* A leaf may have been cut, and with it the regions. */
-    region = evaluation->partition->regions[root];
+    region = prepare_region(evaluation, root);
     struct variant *variant = region == NULL ? NULL : region_variant(evaluation, region, -1);
     struct store *store = variant == NULL ? NULL : malloc(sizeof(*store));
     if (store == NULL) {
