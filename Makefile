@@ -3,7 +3,7 @@
 #   make test       the test suite
 #   make lint       formatting and lint of the C and the Python
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
-#   make fuzz       FUZZ_COUNT random array expressions, from seed FUZZ_SEED on, against NumPy
+#   make fuzz       FUZZ_COUNT random array expressions, assignments and reductions, from seed FUZZ_SEED on, against NumPy
 #   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
 #   make bench      latency, then array expressions, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
@@ -63,6 +63,8 @@ sanitize: $(ENVS)/sanitize/installed
 
 fuzz: $(ENVS)/test/installed
 	$(ENVS)/test/bin/python tests/fuzz_evaluate.py $(FUZZ_COUNT) $(FUZZ_SEED)
+	$(ENVS)/test/bin/python tests/fuzz_blitz.py $(FUZZ_COUNT) $(FUZZ_SEED)
+	$(ENVS)/test/bin/python tests/fuzz_reduce.py $(FUZZ_COUNT) $(FUZZ_SEED)
 
 soak: $(ENVS)/test/installed
 	$(ENVS)/test/bin/python tests/soak.py

@@ -337,7 +337,7 @@ class Case(e.Case):
         return f"names differ: {found.names} instead of {wanted.names}"
 
     def is_undefined(self, wanted):
-        """Whether NumPy leaves open what is stored: of floats beyond an integer, and where ** fails midway."""
+        """Whether NumPy leaves open what is stored: floats beyond an integer, a ** that fails midway."""
         if "negative integer powers" in str(wanted.error):
             return True
         self.errors = {"all": "warn"}

@@ -63,8 +63,8 @@ def outcome(call):
 
 
 def difference(text, names, order=True):
-    """What tells tw.evaluate(text) from the text in NumPy's hands, a str; None: nothing. Without `order` warnings
-    may come fewer times: of a part that is computed once."""
+    """What tells tw.evaluate(text) from the text in NumPy's hands, a str; None: nothing. Without
+    `order` warnings may come fewer times: of a part that is computed once."""
     found, error, messages = outcome(lambda: tw.evaluate(text, names, {}))
     wanted, wanted_error, wanted_messages = outcome(lambda: eval(text, dict(vars(np)), names))
     if not issubclass(type(wanted_error), type(error)):

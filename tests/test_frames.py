@@ -328,7 +328,7 @@ def test_names_that_are_not_interned():
 def test_local_dict_instead_of_the_frame():
     a = 1
     assert tw.inline("return_val = a;", ["a"], {"a": 2}) == 2
-    with pytest.raises(NameError, match="'a' is not in local_dict"):
+    with pytest.raises(NameError, match="'a' is not defined in local_dict"):
         tw.inline("return_val = a;", ["a"], {})
     assert tw.inline("return_val = value_of_module;", ["value_of_module"], {}) == 42
 

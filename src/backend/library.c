@@ -111,9 +111,9 @@ report_not_found(const char *name, const struct strings *folders, struct problem
     return -1;
 }
 
-int
-library_find(const char *name, const struct strings *folders, struct strings *paths,
-             struct problem *problem)
+static int
+find(const char *name, const struct strings *folders, struct strings *paths,
+     struct problem *problem)
 {
     int found = 0;
     if (strchr(name, '/') != NULL) {
@@ -132,6 +132,18 @@ library_find(const char *name, const struct strings *folders, struct strings *pa
         return problem_set(problem, PROBLEM_MEMORY, "out of memory");
     }
     return found ? 0 : report_not_found(name, folders, problem);
+}
+
+int
+library_find_all(const struct strings *names, const struct strings *folders, struct strings *paths,
+                 struct problem *problem)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (find(names->items[i], folders, paths, problem) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int

@@ -5,10 +5,10 @@
 #include "../problem.h"
 #include "../unit.h"
 
-/* Finds the file of a library, "z" or a path, in the user's folders and then in the system's, and
- * appends its path to `paths`. Returns 0, or -1 with a PROBLEM_SYSTEM that lists the folders searched. */
-int library_find(const char *name, const struct strings *folders, struct strings *paths,
-                 struct problem *problem);
+/* Finds the files of libraries, each "z" or a path, in the user's folders and then in the system's, and
+ * appends their paths to `paths`. Returns 0, or -1 with a PROBLEM_SYSTEM that lists the folders searched. */
+int library_find_all(const struct strings *names, const struct strings *folders,
+                     struct strings *paths, struct problem *problem);
 
 /* Opens libraries for their symbols. `handles` has room for paths->count. Returns 0; or -1, with none
  * left open. */

@@ -210,14 +210,12 @@ static int
 find_libraries(struct build *build)
 {
     struct problem problem = {PROBLEM_NONE, ""};
-    for (size_t i = 0; i < build->options.libraries.count; i++) {
-        if (library_find(build->options.libraries.items[i], &build->options.library_dirs,
-                         &build->unit.libraries, &problem) < 0) {
-            raise_problem(build, &problem);
-            return -1;
-        }
+    int result = library_find_all(&build->options.libraries, &build->options.library_dirs,
+                                  &build->unit.libraries, &problem);
+    if (result < 0) {
+        raise_problem(build, &problem);
     }
-    return 0;
+    return result;
 }
 
 /* Reads the sources. Returns 0, or -1 with an exception; free_build and plans_free are owed either way. */

@@ -86,7 +86,7 @@ reduced_region(const struct evaluation *evaluation, int index)
     bool reduction =
         node->kind == FORMULA_CALL && node->operation == FORMULA_REDUCTION && node->child_count > 0;
     return reduction && evaluation->values[node->children[0]] == NULL &&
-                   evaluation->partition->readers[node->children[0]] == 1
+                   evaluation->partition->readers[node->children[0]] == 1 && reduce_takes(node)
                ? evaluation->partition->regions[node->children[0]]
                : NULL;
 }

@@ -466,13 +466,10 @@ static int
 find_libraries(struct build *build)
 {
     struct problem problem = {PROBLEM_NONE, ""};
-    for (size_t i = 0; i < build->options.libraries.count; i++) {
-        if (library_find(build->options.libraries.items[i], &build->options.library_dirs,
-                         &build->unit.libraries, &problem) < 0) {
-            return raise_problem(build, &problem);
-        }
-    }
-    return 0;
+    return library_find_all(&build->options.libraries, &build->options.library_dirs,
+                            &build->unit.libraries, &problem) < 0
+               ? raise_problem(build, &problem)
+               : 0;
 }
 
 static int

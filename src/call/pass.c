@@ -257,7 +257,7 @@ pass_aim(struct pass *pass, PyArrayObject *result, bool upon)
                                  .block = variant->block,
                                  .scratch = variant->scratch,
                                  .step_count = graph->step_count,
-                                 .cost = variant->cost,
+                                 .cost = &pass->variant->cost,
                                  .opaque = graph->opaque,
                                  .python = graph->python,
                                  .alone = graph->alone,

@@ -15,6 +15,7 @@
 #include "../../runtime/fpstatus.h"
 #include "../../runtime/threads.h"
 #include "pass.h"
+#include "search.h"
 #include "sweep.h"
 #include "ufuncs.h"
 #include <numpy/ufuncobject.h>
@@ -34,6 +35,8 @@ enum kind {
     KIND_ANY,
     KIND_ALL,
     KIND_MEAN,
+    KIND_ARGMIN,
+    KIND_ARGMAX,
     KIND_OTHER
 };
 
@@ -47,7 +50,8 @@ static const struct {
     {"min", KIND_MIN, UFUNC_MINIMUM},    {"max", KIND_MAX, UFUNC_MAXIMUM},
     {"amin", KIND_MIN, UFUNC_MINIMUM},   {"amax", KIND_MAX, UFUNC_MAXIMUM},
     {"any", KIND_ANY, UFUNC_LOGICAL_OR}, {"all", KIND_ALL, UFUNC_LOGICAL_AND},
-    {"mean", KIND_MEAN, FORMULA_ADD},
+    {"mean", KIND_MEAN, FORMULA_ADD},    {"argmin", KIND_ARGMIN, -1},
+    {"argmax", KIND_ARGMAX, -1},
 };
 
 struct reduction {
@@ -128,29 +132,39 @@ read_axis(struct reduction *reduction, PyObject *axis, int dimensions)
     return PyTuple_GET_SIZE(axis) > 0;
 }
 
-/* Finds axis= and keepdims= among the keywords; any other is left to NumPy. */
+static bool
+is_keyword(PyObject *keyword, const char *name)
+{
+    return PyUnicode_CompareWithASCIIString(keyword, name) == 0;
+}
+
+bool
+reduce_takes(const struct formula_node *node)
+{
+    Py_ssize_t count = node->keywords == NULL ? 0 : PyTuple_GET_SIZE(node->keywords);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *keyword = PyTuple_GET_ITEM(node->keywords, i);
+        if (!is_keyword(keyword, "axis") && !is_keyword(keyword, "keepdims")) {
+            return false;
+        }
+    }
+    return node->child_count - count == 1;
+}
+
+/* Finds the values of axis= and keepdims=; a keepdims that is no bool is left to NumPy. */
 static bool
 read_keywords(const struct evaluation *evaluation, const struct formula_node *node, PyObject **axis,
               bool *keepdims)
 {
     Py_ssize_t count = node->keywords == NULL ? 0 : PyTuple_GET_SIZE(node->keywords);
+    PyObject *keep = Py_False;
     *axis = NULL;
-    *keepdims = false;
     for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *keyword = PyTuple_GET_ITEM(node->keywords, i);
-        PyObject *value = evaluation->values[node->children[node->child_count - count + i]];
-        if (PyUnicode_CompareWithASCIIString(keyword, "axis") == 0) {
-            *axis = value;
-        }
-        else if (PyUnicode_CompareWithASCIIString(keyword, "keepdims") == 0 &&
-                 PyBool_Check(value)) {
-            *keepdims = value == Py_True;
-        }
-        else {
-            return false;
-        }
+        PyObject *value = evaluation->values[node->children[1 + i]];
+        *(is_keyword(PyTuple_GET_ITEM(node->keywords, i), "axis") ? axis : &keep) = value;
     }
-    return node->child_count - count == 1;
+    *keepdims = keep == Py_True;
+    return PyBool_Check(keep);
 }
 
 /* ---- Types ---- */
@@ -164,7 +178,7 @@ reduction_type(enum kind kind, int type)
         return NPY_BOOL;
     }
     if (kind == KIND_MIN || kind == KIND_MAX) {
-        return PyTypeNum_ISCOMPLEX(type) || type == NPY_HALF ? -1 : type;
+        return PyTypeNum_ISCOMPLEX(type) || type == NPY_HALF || type == NPY_LONGDOUBLE ? -1 : type;
     }
     if (whole && kind != KIND_MEAN) {
         bool narrow = graph_type_size(type) < (int)sizeof(npy_intp);
@@ -276,7 +290,7 @@ struct worker {
     unsigned flags; /* of the inner loops */
 };
 
-/* The flags of the inner loops so far are told apart from those of the steps. */
+/* The flags of the inner loops so far, none of which is of long double, are told apart from those of the steps. */
 static void
 fetch(struct worker *worker, npy_intp start, npy_intp count)
 {
@@ -723,26 +737,14 @@ fill_branches(struct parts *parts, size_t count, npy_intp size)
     }
 }
 
-static void
-run_parts(struct parts *parts, size_t count, bool threaded)
-{
-    if (threaded && count > 1) {
-        threads_run(run_part, parts, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        run_part(parts, i);
-    }
-}
-
 static int
 compute(struct reduction *reduction, const struct layout *layout)
 {
     npy_intp size = layout->row * layout->rows;
     struct parts parts = {
         .reduction = reduction, .layout = layout, .cut = find_cut(reduction, layout)};
-    double work = (double)size * (reduction->pass.sweep.cost + 5);
-    bool threaded = sweep_is_threaded(work);
+    double *cost = reduction->pass.sweep.cost;
+    bool threaded = sweep_is_threaded((double)size, *cost);
     if (!threaded && (parts.cut == CUT_ROWS || parts.cut == CUT_COLUMNS)) {
         parts.cut = CUT_NOT;
     }
@@ -753,17 +755,11 @@ compute(struct reduction *reduction, const struct layout *layout)
         return -1;
     }
     fill_branches(&parts, count, size);
-    if (sweep_is_long(work)) {
-        Py_BEGIN_ALLOW_THREADS run_parts(&parts, count, threaded);
-        Py_END_ALLOW_THREADS
-    }
-    else {
-        run_parts(&parts, count, false);
-    }
+    sweep_schedule(run_part, &parts, count, threaded, (double)size, cost);
     if (joined && !reduction->failed) {
-        fp_status_clear();
+        fp_status_clear_sse();
         join(reduction, &parts, count, size);
-        reduction->flags |= fp_status_get();
+        reduction->flags |= (unsigned)fp_status_get_sse();
     }
     free(parts.branches);
     if (reduction->failed) {
@@ -786,11 +782,8 @@ has_zero(const struct reduction *reduction)
         static const char zero[ELEMENT];
         char value[ELEMENT];
         memcpy(value, data, (size_t)reduction->size);
-        if (reduction->type != NPY_LONGDOUBLE) {
-            value[reduction->size - 1] &= 0x7f;
-        }
-        if (reduction->type == NPY_LONGDOUBLE ||
-            memcmp(value, zero, (size_t)reduction->size) == 0) {
+        value[reduction->size - 1] &= 0x7f;
+        if (memcmp(value, zero, (size_t)reduction->size) == 0) {
             return true;
         }
     }
@@ -918,6 +911,10 @@ reduce_run(struct evaluation *evaluation, int node, struct region *region)
     if (reduction.kind == KIND_OTHER ||
         !read_keywords(evaluation, found, &axis, &reduction.keepdims)) {
         return REGION_REFUSED;
+    }
+    if (reduction.kind == KIND_ARGMIN || reduction.kind == KIND_ARGMAX) {
+        return search_run(evaluation, node, region, reduction.kind == KIND_ARGMIN, axis,
+                          reduction.keepdims);
     }
     struct variant *variant = find_variant(&reduction, region);
     if (variant == NULL || get_loop(&reduction, variant) < 0) {

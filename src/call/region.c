@@ -205,13 +205,13 @@ find_variant(const struct evaluation *evaluation, const struct region *region,
     return NULL;
 }
 
-/* Tenths of a nanosecond an element, roughly: it decides about threads and the GIL, nothing else. */
-static unsigned
-find_cost(const struct graph *graph)
+/* Nanoseconds an element, before any was computed. */
+static double
+guess_cost(const struct graph *graph)
 {
-    unsigned cost = 3 * (unsigned)(graph->array_count + 1);
+    double cost = .03 * (graph->array_count + 1);
     for (int i = 0; i < graph->step_count; i++) {
-        cost += graph->steps[i].loop < 0 ? 2 : 15;
+        cost += graph->steps[i].loop < 0 ? .06 : 1;
     }
     return cost;
 }
@@ -262,7 +262,7 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
         variant_free(variant);
         return NULL;
     }
-    variant->cost = find_cost(&variant->graph);
+    variant->cost = guess_cost(&variant->graph);
     variant->block = lower_block(&variant->graph);
     variant->next = region->variants;
     region->variants = variant;

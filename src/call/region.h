@@ -25,8 +25,8 @@ struct variant {
     struct span_loop reduction; /* the inner loop that reduces the result (reduce.c) */
     PyObject *reduction_call;   /* which keeps it alive; NULL: not asked for yet */
     size_t scratch;
-    int block; /* elements */
-    unsigned cost;
+    int block;   /* elements */
+    double cost; /* ns an element: a guess, then what was measured */
 };
 
 struct region {

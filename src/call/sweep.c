@@ -4,14 +4,16 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../../runtime/blocks.h"
 #include "../../runtime/fpstatus.h"
 #include "../../runtime/threads.h"
 
-/* Work longer than this is done without the GIL, and than that on several threads (in tenths of nanoseconds). */
-#define LONG_WORK 100000
-#define THREADED_WORK 400000
+/* Work longer than this is done without the GIL, and than that on several threads, in ns: to wake a thread takes
+ * some 50 us, of which the caller spends 10. */
+#define LONG_WORK 10000
+#define THREADED_WORK 100000
 
 /* Rows shorter than this share blocks. */
 #define SHORT_ROW 128
@@ -365,7 +367,7 @@ sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memor
     for (int slot = sweep->array_count; slot < sweep->slot_count; slot++) {
         worker->span.data[slot] = sweep->scalars[slot - sweep->array_count];
     }
-    if (sweep->opaque) {
+    if (sweep->opaque || worker->span.careful) {
         fp_status_clear();
     }
     else {
@@ -476,55 +478,110 @@ run_part(void *context, size_t part)
     free(memory);
 }
 
-/* One sweep alone goes through in one; several stay together within what the cache holds. */
-static void
-run_parts(struct group *group, bool threaded)
+/* ---- Now or on threads ---- */
+
+static double
+now_ns(void)
 {
-    npy_intp size = group->sweeps[0].size;
-    group->part = threaded || group->count > 1 ? SWEEP_PART : size;
-    size_t parts = (size_t)((size + group->part - 1) / group->part);
-    if (threaded) {
-        threads_run(run_part, group, parts);
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+/* What a run took becomes the cost: at once where it is less, by and by where it is more, since others may have had
+ * the processor meanwhile. Of a run on threads only what is less counts. */
+static void
+learn(double *cost, double measured, bool threaded)
+{
+    if (measured < *cost) {
+        *cost = measured;
+    }
+    else if (!threaded) {
+        *cost += (measured - *cost) / 4;
+    }
+}
+
+bool
+sweep_is_threaded(double size, double cost)
+{
+    return size * cost >= THREADED_WORK && threads_count() > 1;
+}
+
+static void
+run_here(void (*work)(void *context, size_t part), void *context, size_t parts)
+{
+    for (size_t part = 0; part < parts; part++) {
+        work(context, part);
+    }
+}
+
+void
+sweep_schedule(void (*work)(void *context, size_t part), void *context, size_t parts, bool threads,
+               double size, double *cost)
+{
+    if (size * *cost < LONG_WORK) {
+        run_here(work, context, parts);
         return;
     }
-    for (size_t part = 0; part < parts; part++) {
-        run_part(group, part);
+    bool threaded = threads && parts > 1 && sweep_is_threaded(size, *cost);
+    double workers = !threaded ? 1 : threads_count() < (int)parts ? threads_count() : (double)parts;
+    double start = now_ns();
+    Py_BEGIN_ALLOW_THREADS if (threaded)
+    {
+        threads_run(work, context, parts);
     }
+    else
+    {
+        run_here(work, context, parts);
+    }
+    Py_END_ALLOW_THREADS learn(cost, (now_ns() - start) * workers / size, threaded);
 }
 
-bool
-sweep_is_long(double work)
-{
-    return work >= LONG_WORK;
-}
+/* So many ns a part on a thread should take, and so few elements it has at least. */
+#define PART_WORK 20000
+#define LEAST_PART 2048
 
-bool
-sweep_is_threaded(double work)
+/* One sweep alone on one thread goes through in one; several stay together within what the cache holds; on threads
+ * parts are small where elements are slow, so that all threads end together. */
+static void
+find_parts(struct group *group, bool threaded, double cost)
 {
-    return work >= THREADED_WORK;
+    double fitting = PART_WORK / cost;
+    group->part = SWEEP_PART;
+    if (!threaded && group->count == 1) {
+        group->part = group->sweeps[0].size;
+    }
+    else if (threaded && fitting < SWEEP_PART) {
+        group->part =
+            fitting < LEAST_PART ? LEAST_PART : (npy_intp)fitting / LEAST_PART * LEAST_PART;
+    }
 }
 
 int
 sweep_run(struct sweep *sweeps, int count)
 {
     struct group group = {.sweeps = sweeps, .count = count};
-    double work = 0;
+    npy_intp size = sweeps[0].size;
+    double total = 0;
     bool python = false, alone = false;
     for (int i = 0; i < count; i++) {
         group.memory = sweeps[i].memory > group.memory ? sweeps[i].memory : group.memory;
-        work += (double)sweeps[i].size * sweeps[i].cost;
+        total += *sweeps[i].cost;
         python |= sweeps[i].python;
         alone |= sweeps[i].alone;
     }
     const struct sweep_operand *result = &sweeps[0].arrays[sweeps[0].array_count];
-    sweeps[0].stream = count == 1 && sweeps[0].all_direct && !sweeps[0].careful &&
-                       sweeps[0].size * result->size >= STREAMED;
-    if (python || !sweep_is_long(work)) {
-        run_parts(&group, false);
+    sweeps[0].stream =
+        count == 1 && sweeps[0].all_direct && !sweeps[0].careful && size * result->size >= STREAMED;
+    bool threads = !python && !alone && sweep_is_threaded((double)size, total);
+    find_parts(&group, threads, total);
+    size_t parts = (size_t)((size + group.part - 1) / group.part);
+    if (python) {
+        run_here(run_part, &group, parts);
     }
     else {
-        Py_BEGIN_ALLOW_THREADS run_parts(&group, !alone && sweep_is_threaded(work));
-        Py_END_ALLOW_THREADS
+        sweep_schedule(run_part, &group, parts, threads, (double)size,
+                       count == 1 ? sweeps[0].cost : &total);
     }
     if (atomic_load(&group.failed)) {
         PyErr_NoMemory();

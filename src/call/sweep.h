@@ -29,10 +29,10 @@ struct sweep {
     int block;      /* elements the code works on at once */
     size_t scratch; /* bytes it needs */
     int step_count;
-    unsigned cost; /* of an element, in tenths of a nanosecond, roughly */
-    bool opaque;   /* the x87 may raise flags, too */
-    bool python;   /* the loops need the GIL, or may set an exception */
-    bool alone;    /* on this thread only; a loop may set an exception */
+    double *cost; /* ns an element: decides about the GIL and threads; long runs are measured */
+    bool opaque;  /* the x87 may raise flags, too */
+    bool python;  /* the loops need the GIL, or may set an exception */
+    bool alone;   /* on this thread only; a loop may set an exception */
     bool
         careful; /* from the start, since the result lies upon an operand; or since flags were raised */
     int array_count;
@@ -79,9 +79,14 @@ void sweep_worker_finish(struct sweep_worker *worker);
  * is NULL, to the result. */
 void sweep_range(struct sweep_worker *worker, npy_intp start, npy_intp count, char *to);
 
-/* Whether so much work (of an element, elements) is long enough to go without the GIL, or to several threads. */
-bool sweep_is_long(double work);
-bool sweep_is_threaded(double work);
+/* Runs work(context, part) for each part: on this thread with the GIL where it is short, without it where it is long,
+ * on several threads where it may be (`threads`) and pays. `size` elements at `*cost` ns are expected, and what a long
+ * run took is kept in `*cost`. */
+void sweep_schedule(void (*work)(void *context, size_t part), void *context, size_t parts,
+                    bool threads, double size, double *cost);
+
+/* Whether so many elements at so many ns would go to several threads. */
+bool sweep_is_threaded(double size, double cost);
 
 /* Elements a thread takes at once. */
 enum { SWEEP_PART = 32768 };
