@@ -111,6 +111,14 @@ def test_ufuncs_of_scipy(name):
         assert t.equal_bits(found, wanted)
 
 
+def test_where_with_a_callers_ufunc():
+    """SciPy's loops move the pointers that NumPy's masked loops go on with: where= is applied to the whole result."""
+    x = np.linspace(0.1, 5, 10001)
+    chosen, out = x > 2, np.zeros_like(x)
+    assert tw.evaluate("f(x)", {"f": special.gamma, "x": x}, where=chosen, out=out) is out
+    assert (out == np.where(chosen, special.gamma(x), 0)).all()
+
+
 def test_what_may_be_called_by_a_name():
     a = np.linspace(0.1, 1, 7)
     assert (tw.evaluate("plus(a, a)", {"plus": np.hypot, "a": a}) == np.hypot(a, a)).all()
