@@ -112,7 +112,7 @@ def test_ufuncs_of_scipy(name):
 
 
 def test_where_with_a_callers_ufunc():
-    """SciPy's loops move the pointers that NumPy's masked loops go on with: where= is applied to the whole result."""
+    """SciPy's loops move the pointers that NumPy's masked loops go on with."""
     x = np.linspace(0.1, 5, 10001)
     chosen, out = x > 2, np.zeros_like(x)
     assert tw.evaluate("f(x)", {"f": special.gamma, "x": x}, where=chosen, out=out) is out
