@@ -592,9 +592,10 @@ call_with(PyObject *function, PyObject **stack, int positional, const struct key
 
 /* ---- The result by a ufunc ---- */
 
-/* Whether the node is one call of a ufunc that takes all the options. */
+/* Whether the node is one call of a ufunc that takes all the options. NumPy hands masked loops pointers that it goes
+ * on with, and loops of others move them (SciPy's): with where= a caller's ufunc is none. */
 static bool
-is_elementwise(const struct formula_node *node, PyObject *const *names)
+takes_options(const struct formula_node *node, PyObject *const *names, const struct wanted *wanted)
 {
     if (node->kind == FORMULA_OPERATOR) {
         return true;
@@ -603,6 +604,9 @@ is_elementwise(const struct formula_node *node, PyObject *const *names)
         return false;
     }
     PyObject *function = node->operation == FORMULA_NAMED ? names[node->index] : node->object;
+    if (node->operation == FORMULA_NAMED && wanted->where != NULL) {
+        return false;
+    }
     return (node->operation == FORMULA_UFUNC || node->operation == FORMULA_NAMED) &&
            Py_IS_TYPE(function, &PyUFunc_Type) && !((PyUFuncObject *)function)->core_enabled;
 }
@@ -811,7 +815,7 @@ interpret_result(struct state *state, const struct formula *formula, int node,
     if (read_wanted(state, options, &wanted, function) == 0) {
         result = !any_wanted(&wanted)
                      ? interpret_node(state, formula, node, values, names, function)
-                 : is_elementwise(&formula->nodes[node], names)
+                 : takes_options(&formula->nodes[node], names, &wanted)
                      ? result_by_ufunc(state, &place, values, names, &wanted)
                      : result_by_copy(state, &place, values, names, &wanted);
     }

@@ -13,7 +13,6 @@
 
 #include "../../runtime/blocks.h"
 #include "../../runtime/fpstatus.h"
-#include "../../runtime/threads.h"
 #include "pass.h"
 #include "search.h"
 #include "sweep.h"
