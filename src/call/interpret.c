@@ -594,6 +594,19 @@ call_with(PyObject *function, PyObject **stack, int positional, const struct key
 
 /* ---- The result by a ufunc ---- */
 
+/* Whether a ufunc is NumPy's own, which has it by its name. */
+static bool
+is_numpys(PyObject *ufunc)
+{
+    PyObject *numpy = PyImport_ImportModule("numpy");
+    PyObject *found =
+        numpy == NULL ? NULL : PyObject_GetAttrString(numpy, ((PyUFuncObject *)ufunc)->name);
+    Py_XDECREF(numpy);
+    Py_XDECREF(found);
+    PyErr_Clear();
+    return found == ufunc;
+}
+
 /* Whether the node is one call of a ufunc that takes all the options. NumPy hands masked loops pointers that it goes
  * on with, and loops of others move them (SciPy's): with where= a caller's ufunc is none. */
 static bool
@@ -606,11 +619,9 @@ takes_options(const struct formula_node *node, PyObject *const *names, const str
         return false;
     }
     PyObject *function = node->operation == FORMULA_NAMED ? names[node->index] : node->object;
-    if (node->operation == FORMULA_NAMED && wanted->where != NULL) {
-        return false;
-    }
     return (node->operation == FORMULA_UFUNC || node->operation == FORMULA_NAMED) &&
-           Py_IS_TYPE(function, &PyUFunc_Type) && !((PyUFuncObject *)function)->core_enabled;
+           Py_IS_TYPE(function, &PyUFunc_Type) && !((PyUFuncObject *)function)->core_enabled &&
+           (wanted->where == NULL || is_numpys(function));
 }
 
 /* The function by which NumPy computes a ** 2, a ** -1 and a ** 0.5 of an array, or -1. */
