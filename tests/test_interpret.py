@@ -721,8 +721,8 @@ def test_calls(call):
         a = sample(dtype)
         for x in (a, a[::2], np.asfortranarray(np.stack([a, a])), np.array(a[1]), a[1], a[:0]):
             b = x[::-1] if np.ndim(x) == 1 else x
-            cast = call.split("(")[0] in ("float64", "float32", "int8", "complex64")
-            if cast and isinstance(x, np.ndarray) and x.ndim > 0:
+            casts = call.split("(")[0] in ("float64", "float32", "int8", "complex64")
+            if casts and isinstance(x, np.ndarray):
                 reference = "a.astype({})".format(call.split("(")[0])
             else:
                 reference = call

@@ -388,9 +388,7 @@ operand_count(const struct formula_node *node, const struct arguments *arguments
 static PyObject *
 cast(struct state *state, const struct formula_node *node, struct arguments *arguments)
 {
-    bool array = arguments->count == 1 && is_array(arguments->values[0]) &&
-                 PyArray_NDIM((PyArrayObject *)arguments->values[0]) > 0;
-    if (!array) {
+    if (arguments->count != 1 || !is_array(arguments->values[0])) {
         return PyObject_Vectorcall(node->object, arguments->values, (size_t)arguments->positional,
                                    node->keywords);
     }
