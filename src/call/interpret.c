@@ -735,17 +735,24 @@ convert(struct state *state, PyObject *value, const struct wanted *wanted)
     return converted;
 }
 
+/* A value that shares no memory with an array it is to be stored to: a new reference, to a copy where it does. NumPy's
+ * own copies are wrong for some 1-D views of one buffer. */
+static PyObject *
+lying_elsewhere(PyObject *array, PyObject *value)
+{
+    int overlap = is_array(value) ? arrays_overlap(array, value) : 0;
+    return overlap < 0   ? NULL
+           : overlap > 0 ? PyArray_NewCopy((PyArrayObject *)value, NPY_KEEPORDER)
+                         : Py_NewRef(value);
+}
+
 /* The mask as an array of bool that does not change while `array`, which may be NULL, is written to. */
 static PyObject *
 take_mask(PyObject *where, PyObject *array)
 {
     PyObject *mask = PyArray_FromAny(where, PyArray_DescrFromType(NPY_BOOL), 0, 0, 0, NULL);
-    int overlap = mask == NULL || array == NULL ? 0 : arrays_overlap(array, mask);
-    if (overlap > 0) {
-        Py_SETREF(mask, PyArray_NewCopy((PyArrayObject *)mask, NPY_KEEPORDER));
-    }
-    else if (overlap < 0) {
-        Py_CLEAR(mask);
+    if (mask != NULL && array != NULL) {
+        Py_SETREF(mask, lying_elsewhere(array, mask));
     }
     return mask;
 }
@@ -757,9 +764,11 @@ copy_to(struct state *state, PyObject *value, const struct wanted *wanted, PyObj
     struct keywords keywords = {.count = 0};
     add_keyword(&keywords, state->name_casting, wanted->casting);
     add_keyword(&keywords, state->name_where, mask);
-    PyObject *stack[2 + MAX_KEYWORDS] = {wanted->array, value};
     PyObject *copyto = ufunc_get(state, UFUNC_COPYTO);
-    PyObject *none = copyto == NULL ? NULL : call_with(copyto, stack, 2, &keywords);
+    PyObject *copied = copyto == NULL ? NULL : lying_elsewhere(wanted->array, value);
+    PyObject *stack[2 + MAX_KEYWORDS] = {wanted->array, copied};
+    PyObject *none = copied == NULL ? NULL : call_with(copyto, stack, 2, &keywords);
+    Py_XDECREF(copied);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }
@@ -864,12 +873,7 @@ compute_in_place(const struct place *place, int operation, PyObject *target, PyO
 static int
 set_item(PyObject *target, PyObject *index, PyObject *value)
 {
-    int overlap = is_array(value) ? arrays_overlap(target, value) : 0;
-    if (overlap < 0) {
-        return -1;
-    }
-    PyObject *stored =
-        overlap > 0 ? PyArray_NewCopy((PyArrayObject *)value, NPY_KEEPORDER) : Py_NewRef(value);
+    PyObject *stored = lying_elsewhere(target, value);
     int result = stored == NULL ? -1 : PyObject_SetItem(target, index, stored);
     Py_XDECREF(stored);
     return result;
