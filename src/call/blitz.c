@@ -120,16 +120,22 @@ reads_apart(const struct pass *pass, PyArrayObject *target)
     return true;
 }
 
+/* Whether a loop may set an exception, after which no other statement is due. */
+static bool
+may_fail(const struct store *store)
+{
+    return store->pass.variant->graph.python || store->pass.variant->graph.alone;
+}
+
 static bool
 joins(const struct group *group, const struct store *store)
 {
-    if (group->count == GROUP || store->pass.variant->graph.python ||
-        store->pass.variant->graph.alone) {
+    if (group->count == GROUP || may_fail(store)) {
         return false;
     }
     for (int i = 0; i < group->count; i++) {
         const struct store *other = group->stores[i];
-        if (other->pass.variant->graph.python || !same_order(other->target, store->target) ||
+        if (may_fail(other) || !same_order(other->target, store->target) ||
             !may_meet(other->target, store->target) || !reads_apart(&store->pass, other->target) ||
             !reads_apart(&other->pass, store->target)) {
             return false;
