@@ -165,7 +165,9 @@ def same_error(found, wanted):
 
 
 def told(outcome):
-    return set(outcome.warnings), set(outcome.calls)
+    """An operator of two scalars is NumPy's "scalar add", or "add" where options make it a ufunc's call."""
+    warned = {(kind, message.replace(" in scalar ", " in ")) for kind, message in outcome.warnings}
+    return warned, set(outcome.calls)
 
 
 def difference(found, wanted, other=None):

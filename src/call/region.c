@@ -258,6 +258,9 @@ new_variant(struct evaluation *evaluation, struct region *region, const struct o
                              region->node_count, operands, variant->ufuncs, result_type,
                              &variant->graph, refused);
     }
+    if (result > 0 && variant->graph.unresolved) {
+        *refused = -1; /* what NumPy computes before that may fail first */
+    }
     if (result != 0 || compile_variant(state, variant) < 0) {
         variant_free(variant);
         return NULL;

@@ -248,6 +248,7 @@ resolve_types(struct builder *builder, PyObject *ufunc, const int *children, int
     Py_XDECREF(operands);
     if (resolved == NULL) {
         PyErr_Clear(); /* NumPy itself, computing the node, says what is wrong */
+        builder->graph->unresolved = true;
         return REFUSED;
     }
     int result = 0;
