@@ -79,8 +79,9 @@ struct graph {
     bool fast;   /* math="fast": functions within some ulp instead of NumPy's */
     bool opaque; /* a loop of NumPy's or long double: the x87 may raise flags, too */
     bool python; /* a loop needs Python, or may set an exception: one thread, with the GIL */
-    bool
-        alone; /* a caller's ufunc, which may set an exception where it runs: the caller's thread */
+    bool bool
+        unresolved; /* refused, since NumPy has no loop for the types: an exception, in its turn */
+    alone; /* a caller's ufunc, which may set an exception where it runs: the caller's thread */
     struct arena arena;
 };
 
