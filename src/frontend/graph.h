@@ -75,13 +75,12 @@ struct graph {
     int slot_count;
     struct span_loop *loops;
     int loop_count;
-    int result;  /* the value */
-    bool fast;   /* math="fast": functions within some ulp instead of NumPy's */
-    bool opaque; /* a loop of NumPy's or long double: the x87 may raise flags, too */
-    bool python; /* a loop needs Python, or may set an exception: one thread, with the GIL */
-    bool bool
-        unresolved; /* refused, since NumPy has no loop for the types: an exception, in its turn */
-    alone; /* a caller's ufunc, which may set an exception where it runs: the caller's thread */
+    int result;      /* the value */
+    bool fast;       /* math="fast": functions within some ulp instead of NumPy's */
+    bool opaque;     /* a loop of NumPy's or long double: the x87 may raise flags, too */
+    bool python;     /* a loop needs Python, or may set an exception: one thread, with the GIL */
+    bool alone;      /* a caller's ufunc, which may set an exception: on the caller's thread */
+    bool unresolved; /* refused, since NumPy has no loop for the types: an exception, in its turn */
     struct arena arena;
 };
 
