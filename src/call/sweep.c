@@ -161,8 +161,9 @@ raised_flags(const struct sweep *sweep)
 /* Reading the flags costs some ns: it is done once for so many elements. */
 #define SPAN 16384
 
-/* So many elements are worth a span of its own before the first cache line. */
+/* So many elements are worth a span of its own before the first cache line; so many arrays are asked. */
 #define LINED 2048
+#define COMPARED 7
 
 static void
 enter(struct sweep_worker *worker, npy_intp count)
@@ -204,15 +205,34 @@ run_block(struct sweep_worker *worker, npy_intp start, npy_intp count)
     }
 }
 
-/* How many elements stand before the result's next cache line. Large arrays mostly begin at the same place of one,
- * and blocks that begin with a line are read and written twice as fast. */
+/* How many bytes stand before an array's next cache line. */
+static unsigned
+before_line(const struct sweep_worker *worker, int array, npy_intp start)
+{
+    npy_intp offset = start * worker->sweep->arrays[array].size;
+    return (unsigned)(-(uintptr_t)(worker->positions[array] + offset) % 64);
+}
+
+/* How many elements stand before the next cache line of most of the arrays: large arrays mostly begin at the same place
+ * of one, and blocks that begin with a line are read and written faster. */
 static npy_intp
 head_of_line(const struct sweep_worker *worker, npy_intp start)
 {
     const struct sweep *sweep = worker->sweep;
-    int size = sweep->arrays[sweep->array_count].size;
-    uintptr_t address = (uintptr_t)(worker->positions[sweep->array_count] + start * size);
-    return (npy_intp)(-address % 64) / size;
+    int result = sweep->array_count, first = result < COMPARED ? 0 : result - COMPARED;
+    unsigned bytes = before_line(worker, result, start);
+    int most = 0;
+    for (int array = result; array >= first; array--) {
+        int alike = 0;
+        for (int other = first; other <= result; other++) {
+            alike += before_line(worker, other, start) == before_line(worker, array, start);
+        }
+        if (alike > most) {
+            most = alike;
+            bytes = before_line(worker, array, start);
+        }
+    }
+    return bytes / sweep->arrays[result].size;
 }
 
 /* The same, cut to blocks. */
