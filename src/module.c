@@ -425,6 +425,7 @@ exec_module(PyObject *module)
     return PyModule_AddStringConstant(module, "__version__", TINYWEAVE_VERSION);
 }
 
+/* Not the sites: they hold no object that could lead back, and kernels look there when they go, at the very end. */
 static int
 traverse_module(PyObject *module, visitproc visit, void *arg)
 {
@@ -434,7 +435,6 @@ traverse_module(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->info_type);
     Py_VISIT(state->library_type);
     Py_VISIT(state->function_type);
-    Py_VISIT(state->sites);
     Py_VISIT(state->libraries);
     Py_VISIT(state->expression_type);
     for (int kind = 0; kind < EXPRESSION_KINDS; kind++) {

@@ -1,6 +1,8 @@
 """What importing tinyweave needs, brings, and refuses."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -196,3 +198,24 @@ def test_imported_again(python):
         """
     )
     assert done.out.split() in (["2", "1", "3"], ["refused", "1", "3"])
+
+
+END = """
+import numpy as np
+import tinyweave as tw
+
+a = np.arange(3.0)
+kept = tw.inline("return_val = Na[0];", ["a"]), tw.evaluate("a + 1"), tw.expression("2*a"), tw.Expression
+kept[2](a)
+tw.blitz("a += 1")
+library = tw.compile("double half(double x) { return x/2; }")
+function = library.half
+function(3)
+"""
+
+
+@pytest.mark.parametrize("names", ["", "del kept", "del library, function", "tw.cache.clear()"])
+def test_the_interpreter_ends(names):
+    """Whatever is collected first: kernels, their libraries, expressions, the module."""
+    done = subprocess.run([sys.executable, "-c", END + names], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
