@@ -49,6 +49,28 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
         }                                                                                          \
     }
 
+/* By a power of two as by its reciprocal, which is exact: the same bits and flags, several times faster. */
+#define DIVIDE_VS(operation, type, X, R, value)                                                    \
+    static void operation##_##type##_vs(long count, R *out, const X *xs, const X *ys)              \
+    {                                                                                              \
+        const X y = *ys;                                                                           \
+        int exponent;                                                                              \
+        const double fraction = frexp((double)y, &exponent);                                       \
+        if ((fraction == .5 || fraction == -.5) && exponent > -100 && exponent < 100) {            \
+            const X factor = 1 / y;                                                                \
+            LOOP                                                                                   \
+            {                                                                                      \
+                out[i] = xs[i] * factor;                                                           \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        LOOP                                                                                       \
+        {                                                                                          \
+            const X x = xs[i];                                                                     \
+            out[i] = (R)(value);                                                                   \
+        }                                                                                          \
+    }
+
 #define SV(operation, type, X, R, value)                                                           \
     static void operation##_##type##_sv(long count, R *out, const X *xs, const X *ys)              \
     {                                                                                              \
@@ -261,6 +283,7 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #undef VS
 #undef SV
 #undef QUIET
+#undef DIVIDE_VS
 #undef QUIET_VV
 #undef QUIET_VS
 #undef QUIET_SV
@@ -285,6 +308,7 @@ typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
 #define SV(operation, type, ...) ENTRY(operation##_##type##_sv)
 #define QUIET_VV VV
 #define QUIET_VS VS
+#define DIVIDE_VS VS
 #define QUIET_SV SV
 #define VVV(operation, type, ...) ENTRY(operation##_##type##_vvv)
 #define VSV(operation, type, ...) ENTRY(operation##_##type##_vsv)
