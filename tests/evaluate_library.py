@@ -6,7 +6,9 @@ some of NumPy's loops of floats give other bits for strided operands than for th
 """
 
 import operator
+import random
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -1009,3 +1011,19 @@ class Case:
             lines.append(f"  {name}= {value}")
         lines.append(f"  threads {self.threads}, errstate {self.errors}, compiled {self.compiled}")
         return "\n".join(lines)
+
+
+def fuzz(make, count, seed):
+    """Runs the cases make(generator) gives for so many seeds; 1 if anything differs, else 0."""
+    found, start = 0, time.monotonic()
+    for number in range(seed, seed + count):
+        case = make(random.Random(number))
+        message = case.difference()
+        if message is not None:
+            found += 1
+            print(f"seed {number}: {message}\n{case}\n", flush=True)
+        if number % 10_000 == 9_999:
+            done = number + 1 - seed
+            print(f"{done} cases, {found} differences, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"{count} cases from seed {seed}: {found} differences, {time.monotonic() - start:.0f} s")
+    return 1 if found else 0

@@ -47,7 +47,6 @@ static const struct {
 } KINDS[] = {
     {"sum", KIND_SUM, FORMULA_ADD},      {"prod", KIND_PROD, FORMULA_MULTIPLY},
     {"min", KIND_MIN, UFUNC_MINIMUM},    {"max", KIND_MAX, UFUNC_MAXIMUM},
-    {"amin", KIND_MIN, UFUNC_MINIMUM},   {"amax", KIND_MAX, UFUNC_MAXIMUM},
     {"any", KIND_ANY, UFUNC_LOGICAL_OR}, {"all", KIND_ALL, UFUNC_LOGICAL_AND},
     {"mean", KIND_MEAN, FORMULA_ADD},    {"argmin", KIND_ARGMIN, -1},
     {"argmax", KIND_ARGMAX, -1},
