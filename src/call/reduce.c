@@ -19,9 +19,6 @@
 #include "ufuncs.h"
 #include <numpy/ufuncobject.h>
 
-/* So many blocks are computed before they are reduced. */
-#define FETCH 4
-
 /* A tree's branches of at most so many elements are summed by one thread. */
 #define BRANCH SWEEP_PART
 
@@ -283,8 +280,6 @@ enum { ELEMENT = 16 };
 struct worker {
     struct reduction *reduction;
     struct sweep_worker sweep;
-    char *values; /* a block */
-    npy_intp block;
     unsigned flags; /* of the inner loops */
 };
 
@@ -297,7 +292,7 @@ fetch(struct worker *worker, npy_intp start, npy_intp count)
         fp_status_clear_sse();
         worker->flags |= raised;
     }
-    sweep_range(&worker->sweep, start, count, worker->values);
+    sweep_range(&worker->sweep, start, count, worker->sweep.values);
 }
 
 /* Where NumPy's tree cuts so many elements: the parts of complex numbers are counted. */
@@ -332,14 +327,14 @@ static void
 sum_tree(struct worker *worker, npy_intp start, npy_intp count, char *sum)
 {
     const struct reduction *reduction = worker->reduction;
-    if (count <= worker->block) {
+    if (count <= worker->sweep.capacity) {
         fetch(worker, start, count);
         if (reduction->pairwise != NULL) {
-            reduction->pairwise(count, sum, worker->values);
+            reduction->pairwise(count, sum, worker->sweep.values);
             return;
         }
         set_neutral(reduction, sum);
-        accumulate(reduction, sum, 0, worker->values, count);
+        accumulate(reduction, sum, 0, worker->sweep.values, count);
         return;
     }
     _Alignas(16) char right[ELEMENT];
@@ -349,36 +344,12 @@ sum_tree(struct worker *worker, npy_intp start, npy_intp count, char *sum)
     add_to(reduction, sum, right);
 }
 
-/* Of the values a worker has at once, up to a multiple of cache lines. */
-static size_t
-values_size(const struct reduction *reduction)
-{
-    return ((size_t)(FETCH * reduction->pass.sweep.block * reduction->size) + 63) & ~(size_t)63;
-}
-
-static size_t
-worker_memory(const struct reduction *reduction)
-{
-    return values_size(reduction) + reduction->pass.sweep.memory + 64;
-}
-
-static void
-start_worker(struct worker *worker, struct reduction *reduction, char *memory)
-{
-    worker->reduction = reduction;
-    worker->flags = 0;
-    worker->block = FETCH * reduction->pass.sweep.block;
-    worker->values = (char *)(((size_t)memory + 63) & ~(size_t)63);
-    sweep_worker_start(&worker->sweep, &reduction->pass.sweep,
-                       worker->values + values_size(reduction));
-}
-
 static void
 finish_worker(struct worker *worker)
 {
     __atomic_fetch_or(&worker->reduction->flags, worker->flags | (unsigned)fp_status_get_sse(),
                       __ATOMIC_RELAXED);
-    sweep_worker_finish(&worker->sweep);
+    sweep_worker_close(&worker->sweep);
 }
 
 /* ---- Runs of axes ---- */
@@ -511,12 +482,12 @@ reduce_long_row(struct worker *worker, const struct layout *layout, npy_intp row
         add_to(reduction, results, sum);
         return;
     }
-    for (npy_intp done = column; done < end; done += worker->block) {
-        npy_intp length = end - done < worker->block ? end - done : worker->block;
+    for (npy_intp done = column; done < end; done += worker->sweep.capacity) {
+        npy_intp length = end - done < worker->sweep.capacity ? end - done : worker->sweep.capacity;
         fetch(worker, start + done, length);
         add_piece(reduction, layout,
                   layout->runs[0].reduced ? results : results + done * reduction->size,
-                  first && (done == 0 || !layout->runs[0].reduced), worker->values, length);
+                  first && (done == 0 || !layout->runs[0].reduced), worker->sweep.values, length);
     }
 }
 
@@ -525,7 +496,7 @@ static void
 reduce_short_rows(struct worker *worker, const struct layout *layout, npy_intp row, npy_intp end)
 {
     const struct reduction *reduction = worker->reduction;
-    npy_intp group = worker->block / layout->row;
+    npy_intp group = worker->sweep.capacity / layout->row;
     for (; row < end; row += group) {
         npy_intp count = end - row < group ? end - row : group;
         fetch(worker, row * layout->row, count * layout->row);
@@ -533,7 +504,7 @@ reduce_short_rows(struct worker *worker, const struct layout *layout, npy_intp r
             bool first;
             char *results = find_results(layout, PyArray_BYTES(reduction->result), row + i, &first);
             add_piece(reduction, layout, results, first,
-                      worker->values + i * layout->row * reduction->size, layout->row);
+                      worker->sweep.values + i * layout->row * reduction->size, layout->row);
         }
     }
 }
@@ -542,7 +513,7 @@ static void
 reduce_rows(struct worker *worker, const struct layout *layout, npy_intp row, npy_intp end,
             npy_intp column, npy_intp last_column)
 {
-    if (layout->row <= worker->block && column == 0 && last_column == layout->row) {
+    if (layout->row <= worker->sweep.capacity && column == 0 && last_column == layout->row) {
         reduce_short_rows(worker, layout, row, end);
         return;
     }
@@ -590,17 +561,17 @@ run_branch(struct worker *worker, struct branch *branch)
         sum_tree(worker, branch->start, branch->count, branch->sum);
         return;
     }
-    for (npy_intp done = 0; done < branch->count; done += worker->block) {
-        npy_intp length =
-            branch->count - done < worker->block ? branch->count - done : worker->block;
+    for (npy_intp done = 0; done < branch->count; done += worker->sweep.capacity) {
+        npy_intp length = branch->count - done < worker->sweep.capacity ? branch->count - done
+                                                                        : worker->sweep.capacity;
         fetch(worker, branch->start + done, length);
         if (done == 0 && is_extreme(reduction)) {
-            memcpy(branch->sum, worker->values, (size_t)reduction->size);
+            memcpy(branch->sum, worker->sweep.values, (size_t)reduction->size);
         }
         else if (done == 0) {
             set_neutral(reduction, branch->sum);
         }
-        accumulate(reduction, branch->sum, 0, worker->values, length);
+        accumulate(reduction, branch->sum, 0, worker->sweep.values, length);
     }
 }
 
@@ -616,14 +587,12 @@ run_part(void *context, size_t index)
     struct parts *parts = context;
     struct reduction *reduction = parts->reduction;
     const struct layout *layout = parts->layout;
-    struct worker worker;
-    char *memory = malloc(worker_memory(reduction));
+    struct worker worker = {.reduction = reduction};
     npy_intp first = (npy_intp)index * parts->part;
-    if (memory == NULL) {
+    if (sweep_worker_open(&worker.sweep, &reduction->pass.sweep) < 0) {
         __atomic_store_n(&reduction->failed, true, __ATOMIC_RELAXED);
         return;
     }
-    start_worker(&worker, reduction, memory);
     switch (parts->cut) {
     case CUT_NOT:
         reduce_rows(&worker, layout, 0, layout->rows, 0, layout->row);
@@ -642,7 +611,6 @@ run_part(void *context, size_t index)
         break;
     }
     finish_worker(&worker);
-    free(memory);
 }
 
 /* ---- Everything as one number ---- */

@@ -12,9 +12,6 @@
 #include "pass.h"
 #include "sweep.h"
 
-/* So many blocks are computed before they are searched. */
-#define FETCH 4
-
 /* The widest element. */
 enum { ELEMENT = 32 };
 
@@ -38,8 +35,6 @@ struct search {
 struct worker {
     struct search *search;
     struct sweep_worker sweep;
-    char *values;
-    npy_intp capacity;
 };
 
 /* ---- A part ---- */
@@ -49,7 +44,7 @@ static void
 fetch(struct worker *worker, npy_intp start, npy_intp count)
 {
     fp_status_clear();
-    sweep_range(&worker->sweep, start, count, worker->values);
+    sweep_range(&worker->sweep, start, count, worker->sweep.values);
 }
 
 static npy_intp
@@ -76,11 +71,12 @@ static void
 search_range(struct worker *worker, npy_intp start, npy_intp count, struct best *best)
 {
     const struct search *search = worker->search;
-    for (npy_intp done = 0; done < count; done += worker->capacity) {
-        npy_intp length = count - done < worker->capacity ? count - done : worker->capacity;
+    for (npy_intp done = 0; done < count; done += worker->sweep.capacity) {
+        npy_intp length =
+            count - done < worker->sweep.capacity ? count - done : worker->sweep.capacity;
         fetch(worker, start + done, length);
-        npy_intp place = find(search, worker->values, length);
-        meet(search, best, worker->values + place * search->size, done + place, done == 0);
+        npy_intp place = find(search, worker->sweep.values, length);
+        meet(search, best, worker->sweep.values + place * search->size, done + place, done == 0);
     }
 }
 
@@ -89,7 +85,7 @@ static void
 search_rows(struct worker *worker, npy_intp row, npy_intp end)
 {
     const struct search *search = worker->search;
-    npy_intp together = worker->capacity / search->row;
+    npy_intp together = worker->sweep.capacity / search->row;
     if (together == 0) {
         for (; row < end; row++) {
             struct best best;
@@ -103,40 +99,30 @@ search_rows(struct worker *worker, npy_intp row, npy_intp end)
         fetch(worker, row * search->row, count * search->row);
         for (npy_intp i = 0; i < count; i++) {
             search->results[row + i] =
-                find(search, worker->values + i * search->row * search->size, search->row);
+                find(search, worker->sweep.values + i * search->row * search->size, search->row);
         }
     }
-}
-
-static size_t
-values_size(const struct search *search)
-{
-    return ((size_t)(FETCH * search->pass.sweep.block * search->size) + 63) & ~(size_t)63;
 }
 
 static void
 run_part(void *context, size_t index)
 {
     struct search *search = context;
-    struct worker worker = {.search = search, .capacity = FETCH * search->pass.sweep.block};
-    char *memory = malloc(values_size(search) + search->pass.sweep.memory + 64);
+    struct worker worker = {.search = search};
     npy_intp first = (npy_intp)index * search->part;
     npy_intp rest = (search->rows == 1 ? search->row : search->rows) - first;
     npy_intp count = rest < search->part ? rest : search->part;
-    if (memory == NULL) {
+    if (sweep_worker_open(&worker.sweep, &search->pass.sweep) < 0) {
         __atomic_store_n(&search->failed, true, __ATOMIC_RELAXED);
         return;
     }
-    worker.values = (char *)(((size_t)memory + 63) & ~(size_t)63);
-    sweep_worker_start(&worker.sweep, &search->pass.sweep, worker.values + values_size(search));
     if (search->rows == 1) {
         search_range(&worker, first, count, &search->best[index]);
     }
     else {
         search_rows(&worker, first, first + count);
     }
-    sweep_worker_finish(&worker.sweep);
-    free(memory);
+    sweep_worker_close(&worker.sweep);
 }
 
 /* ---- The whole ---- */

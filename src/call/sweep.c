@@ -408,6 +408,33 @@ sweep_worker_finish(struct sweep_worker *worker)
     }
 }
 
+/* So many blocks are computed before somebody takes them. */
+#define FETCH 4
+
+int
+sweep_worker_open(struct sweep_worker *worker, struct sweep *sweep)
+{
+    npy_intp capacity = FETCH * sweep->block;
+    size_t size = rounded((size_t)(capacity * sweep->arrays[sweep->array_count].size));
+    char *memory = malloc(size + sweep->memory + 64);
+    if (memory == NULL) {
+        return -1;
+    }
+    char *values = (char *)rounded((size_t)memory);
+    sweep_worker_start(worker, sweep, values + size);
+    worker->values = values;
+    worker->capacity = capacity;
+    worker->memory = memory;
+    return 0;
+}
+
+void
+sweep_worker_close(struct sweep_worker *worker)
+{
+    sweep_worker_finish(worker);
+    free(worker->memory);
+}
+
 /* A result of so many bytes has left the caches before anybody reads it. */
 #define STREAMED 16777216
 

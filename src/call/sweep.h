@@ -69,11 +69,19 @@ struct sweep_worker {
     char **positions; /* of each array where the row begins */
     npy_intp *index;  /* of the row, by axis */
     bool fresh;       /* nothing of the row was gathered yet */
+    char *values;     /* of sweep_worker_open */
+    npy_intp capacity;
+    void *memory;
 };
 
 /* Prepares a worker of a thread in `sweep->memory` bytes; and hands its flags to the sweep. */
 void sweep_worker_start(struct sweep_worker *worker, struct sweep *sweep, char *memory);
 void sweep_worker_finish(struct sweep_worker *worker);
+
+/* The same with memory of its own, in which there are also `values`, room for `capacity` elements of the result that
+ * are worth computing at once. Returns 0, or -1 when memory is out. */
+int sweep_worker_open(struct sweep_worker *worker, struct sweep *sweep);
+void sweep_worker_close(struct sweep_worker *worker);
 
 /* Computes `count` elements from number `start` on, in the sweep's order, to consecutive places at `to`, or, where it
  * is NULL, to the result. */
