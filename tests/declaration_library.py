@@ -22,7 +22,7 @@ CONST, VOLATILE, RESTRICT, ATOMIC = 1, 2, 4, 8
 
 
 def parse(text, only=-1):
-    """([declaration], uses_type_t), or (line, column, message). `only` so many tokens are read."""
+    """([declaration], type_variables), or (line, column, message). `only` so many tokens are read."""
     return library.declaration_read(text.encode() if isinstance(text, str) else text, only)
 
 
@@ -42,9 +42,14 @@ def described(text):
     return [declaration["text"] for declaration in read(text)]
 
 
-def generic(text):
+def variables(text):
+    """A bit for each type variable in use: T, U."""
     read(text)
     return parse(text)[1]
+
+
+def generic(text):
+    return variables(text) == 1
 
 
 def parameters(text):

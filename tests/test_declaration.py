@@ -13,6 +13,7 @@ from declaration_library import (
     parse,
     read,
     refusal,
+    variables,
 )
 from declaration_oracle import PRELUDE, Generator, Normaliser, plain
 from hypothesis import given, settings
@@ -266,8 +267,14 @@ def test_places_of_parameters():
         ("T a; void f(int b);", False),
     ],
 )
-def test_uses_type_t(text, expected):
+def test_type_variables(text, expected):
     assert generic(text) is expected
+    assert variables(text.replace("T", "U")) == (2 if expected else 0)
+
+
+def test_two_type_variables():
+    assert variables("U f(T a);") == 3
+    assert variables("typedef int T; U f(T a);") == 2
 
 
 # ---- Expressions ----

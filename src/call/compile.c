@@ -39,12 +39,14 @@ struct library {
     PyObject *texts;     /* a tuple of (bytes, path as bytes or None) */
     PyObject *options;   /* canonical; NULL: none */
     PyObject *functions; /* name -> Function */
+    PyObject *declare;   /* the prototypes that stand apart, as bytes; NULL: none */
+    PyObject *wanted;    /* a tuple of str: the only functions to be had; NULL: all */
     struct plans plans;
-    char *letters; /* of T's dtypes, NumPy's characters */
-    bool generic;
-    bool force;                              /* its kernels are its own */
-    struct buffer headers;                   /* the user's headers, as they were read */
-    struct kernel *kernels[NPY_CDOUBLE + 2]; /* by dtype; the last one where T is no dtype */
+    struct function_library shared;
+    unsigned variables;      /* those whose list the user gave: they are generic in any case */
+    bool force;              /* its kernels are its own */
+    struct buffer headers;   /* the user's headers, as they were read */
+    struct kernel **kernels; /* by binding_index of the plans' variables */
 };
 
 /* ---- Building ---- */
@@ -57,6 +59,7 @@ struct build {
     struct program program;
     struct unit unit;
     struct buffer headers;
+    struct strings functions;
     char (*labels)[2][48]; /* of each text: "tw:source", "source" */
 };
 
@@ -66,6 +69,7 @@ free_build(struct build *build)
     program_free(&build->program);
     free(build->program.units);
     free(build->labels);
+    strings_free(&build->functions);
     unit_free(&build->unit);
     buffer_free(&build->headers);
     options_free(&build->options);
@@ -112,6 +116,41 @@ fill_folders(struct build *build)
     return result;
 }
 
+/* The text of declare= may speak of the types of a source, when there is just one. */
+static void
+fill_declare(struct build *build)
+{
+    struct translation *declare = &build->program.declare;
+    PyObject *text = build->library->declare;
+    if (text == NULL) {
+        return;
+    }
+    const struct source *sources = build->program.units[0].sources;
+    for (int i = 0; i < PREAMBLE_TEXTS + (build->program.count == 1); i++) {
+        declare->sources[declare->count++] = sources[i];
+    }
+    fill_source(&declare->sources[declare->count++], "tw:declare", "declare",
+                PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
+}
+
+static int
+fill_functions(struct build *build)
+{
+    PyObject *wanted = build->library->wanted;
+    if (wanted == NULL) {
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(wanted); i++) {
+        Py_ssize_t length;
+        const char *name = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(wanted, i), &length);
+        if (name == NULL || strings_append(&build->functions, name, (size_t)length) < 0) {
+            return -1;
+        }
+    }
+    build->program.functions = &build->functions;
+    return 0;
+}
+
 static int
 fill_program(struct build *build)
 {
@@ -125,7 +164,7 @@ fill_program(struct build *build)
     }
     build->program.count = count;
     build->program.include_dirs = &build->options.include_dirs;
-    build->program.generic = build->library->generic;
+    build->program.variables = build->library->variables;
     for (size_t i = 0; i < count; i++) {
         struct source *sources = build->program.units[i].sources;
         PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
@@ -138,8 +177,10 @@ fill_program(struct build *build)
                     build->options.headers.data, build->options.headers.size);
         fill_source(&sources[PREAMBLE_TEXTS], label, argument, PyBytes_AS_STRING(text),
                     (size_t)PyBytes_GET_SIZE(text));
+        build->program.units[i].count = PREAMBLE_TEXTS + 1;
     }
-    return 0;
+    fill_declare(build);
+    return fill_functions(build);
 }
 
 /* The file a source was read from; "" for a text. */
@@ -188,7 +229,7 @@ raise_problem(const struct build *build, const struct problem *problem)
     }
     /* macros and headers once, then each text */
     size_t count = 0;
-    struct source *sources = calloc(PREAMBLE_TEXTS + build->program.count, sizeof(*sources));
+    struct source *sources = calloc(PREAMBLE_TEXTS + build->program.count + 1, sizeof(*sources));
     if (sources == NULL) {
         PyErr_NoMemory();
         return;
@@ -198,6 +239,9 @@ raise_problem(const struct build *build, const struct problem *problem)
     }
     for (size_t i = 0; i < build->program.count; i++) {
         sources[count++] = build->program.units[i].sources[PREAMBLE_TEXTS];
+    }
+    if (build->program.declare.count > 0) {
+        sources[count++] = build->program.declare.sources[build->program.declare.count - 1];
     }
     struct spot spot = {0};
     char file[256];
@@ -262,11 +306,11 @@ collect_headers(const struct build *build, struct buffer *headers)
     }
 }
 
-/* The kernel for a dtype of T (-1: none), from the caches or the compiler. */
+/* The kernel for what the type variables stand for, from the caches or the compiler. */
 static struct kernel *
-build_kernel(struct build *build, const struct plans *plans, int type)
+build_kernel(struct build *build, const struct plans *plans, const struct binding *binding)
 {
-    if (program_unit(&build->program, plans, type, &build->unit, &build->headers) < 0) {
+    if (program_unit(&build->program, plans, binding, &build->unit, &build->headers) < 0) {
         PyErr_NoMemory();
         return NULL;
     }
@@ -284,17 +328,11 @@ build_kernel(struct build *build, const struct plans *plans, int type)
     return kernel;
 }
 
-static size_t
-kernel_index(int type)
-{
-    return type < 0 ? NPY_CDOUBLE + 1 : (size_t)type;
-}
-
 /* Keeps a kernel, unless another thread was first: returns the one that is kept, borrowed. */
 static struct kernel *
-keep_kernel(struct library *library, int type, struct kernel *kernel)
+keep_kernel(struct library *library, const struct binding *binding, struct kernel *kernel)
 {
-    struct kernel **place = &library->kernels[kernel_index(type)];
+    struct kernel **place = &library->kernels[binding_index(library->plans.variables, binding)];
     if (kernel != NULL && *place == NULL) {
         *place = kernel;
     }
@@ -304,24 +342,34 @@ keep_kernel(struct library *library, int type, struct kernel *kernel)
     return kernel == NULL ? NULL : *place;
 }
 
-/* What T is where a function of a generic source does not say. */
+/* What a type variable is where a function of a generic source does not say. */
 static int
-first_type(const struct library *library)
+first_type(const struct library *library, int variable)
 {
-    PyArray_Descr *dtype = PyArray_DescrFromType(library->letters[0]);
+    PyArray_Descr *dtype = PyArray_DescrFromType(library->shared.letters[variable][0]);
     int type = dtype->type_num;
     Py_DECREF(dtype);
     return type;
 }
 
+static struct binding
+complete_binding(const struct library *library, const struct binding *given)
+{
+    struct binding binding = *given;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if ((library->plans.variables >> i & 1) && binding.types[i] < 0) {
+            binding.types[i] = first_type(library, i);
+        }
+    }
+    return binding;
+}
+
 static struct kernel *
-library_kernel(PyObject *self, int type)
+library_kernel(PyObject *self, const struct binding *given)
 {
     struct library *library = (struct library *)self;
-    if (type < 0 && library->generic) {
-        type = first_type(library);
-    }
-    struct kernel *kernel = library->kernels[kernel_index(type)];
+    struct binding binding = complete_binding(library, given);
+    struct kernel *kernel = library->kernels[binding_index(library->plans.variables, &binding)];
     if (kernel != NULL) {
         return kernel;
     }
@@ -330,7 +378,7 @@ library_kernel(PyObject *self, int type)
     struct plans plans;
     if (start_build(&build, &plans) == 0) {
         if (plans_match(&plans, &library->plans)) {
-            kernel = build_kernel(&build, &plans, type);
+            kernel = build_kernel(&build, &plans, &binding);
         }
         else {
             PyErr_SetString(PyExc_RuntimeError,
@@ -340,27 +388,28 @@ library_kernel(PyObject *self, int type)
     }
     plans_free(&plans);
     free_build(&build);
-    return keep_kernel(library, type, kernel);
+    return keep_kernel(library, &binding, kernel);
 }
 
-/* ---- T's list ---- */
+/* ---- The dtypes of type variables ---- */
 
 /* "fdFD" -> the same, of NumPy's characters that C has. Returns a malloc'ed string, or NULL with an exception. */
 static char *
-read_letters(const char *letters)
+read_letters(const char *letters, int variable)
 {
+    char name = TYPE_VARIABLE_NAMES[variable];
     static const char known[] = "?bBhHiIlLqQfdFD";
     for (const char *letter = letters; *letter != '\0'; letter++) {
         if (strchr(known, *letter) == NULL) {
             PyErr_Format(PyExc_ValueError,
-                         FUNCTION "(): 'T' has '%c'; expected dtype characters of %s", *letter,
-                         known);
+                         FUNCTION "(): '%c' has '%c'; expected dtype characters of %s", name,
+                         *letter, known);
             return NULL;
         }
     }
     if (*letters == '\0') {
-        PyErr_SetString(PyExc_ValueError,
-                        FUNCTION "(): 'T' is empty; expected dtype characters, \"fd\"");
+        PyErr_Format(PyExc_ValueError,
+                     FUNCTION "(): '%c' is empty; expected dtype characters, \"fd\"", name);
         return NULL;
     }
     char *copy = strdup(letters);
@@ -369,12 +418,12 @@ read_letters(const char *letters)
 
 /* #pragma tinyweave T "fdFD" of a source: its string token, or NULL. */
 static const struct token *
-find_pragma(const struct tokens *tokens)
+find_pragma(const struct tokens *tokens, int variable)
 {
     for (size_t i = 0; i + 4 < tokens->count; i++) {
         const struct token *token = &tokens->items[i];
         if (token->directive && token->first && token_is(token + 1, "pragma") &&
-            token_is(token + 2, "tinyweave") && token_is(token + 3, "T") &&
+            token_is(token + 2, "tinyweave") && type_variable(token + 3) == 1u << variable &&
             token[4].kind == TOKEN_STRING && token[4].directive && !token[4].first) {
             return &token[4];
         }
@@ -383,19 +432,32 @@ find_pragma(const struct tokens *tokens)
 }
 
 static char *
-find_letters(const struct build *build)
+find_letters(const struct build *build, int variable)
 {
     for (size_t i = 0; i < build->program.count; i++) {
         const struct token *token =
-            find_pragma(&build->program.units[i].sources[PREAMBLE_TEXTS].tokens);
+            find_pragma(&build->program.units[i].sources[PREAMBLE_TEXTS].tokens, variable);
         char letters[64];
         if (token != NULL && token->length >= 2 && token->length - 2 < sizeof(letters)) {
             memcpy(letters, token->start + 1, token->length - 2);
             letters[token->length - 2] = '\0';
-            return read_letters(letters);
+            return read_letters(letters, variable);
         }
     }
-    return read_letters(DEFAULT_LETTERS);
+    return read_letters(DEFAULT_LETTERS, variable);
+}
+
+/* The lists that the user did not give. */
+static int
+complete_letters(struct library *library, const struct build *build)
+{
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        char **letters = &library->shared.letters[i];
+        if (*letters == NULL && (*letters = find_letters(build, i)) == NULL) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* ---- A Library's life ---- */
@@ -408,8 +470,8 @@ add_functions(struct library *library, struct state *state)
         if (plan->refusal != NULL) {
             continue;
         }
-        PyObject *function = function_new(state->function_type, (PyObject *)library, plan, i,
-                                          library->letters, library_kernel);
+        PyObject *function =
+            function_new(state->function_type, (PyObject *)library, &library->shared, i);
         int result =
             function == NULL ? -1 : PyDict_SetItemString(library->functions, plan->name, function);
         Py_XDECREF(function);
@@ -420,22 +482,33 @@ add_functions(struct library *library, struct state *state)
     return 0;
 }
 
-/* Reads the sources, and compiles them where T is no dtype. */
+/* Room for the kernels, once it is known for how many dtypes there may be one. */
+static int
+make_room(struct library *library)
+{
+    size_t count = binding_count(library->plans.variables);
+    library->kernels = PyMem_Calloc(count, sizeof(*library->kernels));
+    if (library->kernels == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+/* Reads the sources, and compiles them where they are not generic. */
 static int
 open_library(struct library *library, struct state *state)
 {
+    static const struct binding none = BINDING_NONE;
     struct build build = {.state = state, .library = library, .headers = BUFFER_INIT};
     int result = start_build(&build, &library->plans);
     if (result == 0) {
-        library->generic = library->plans.generic;
         collect_headers(&build, &library->headers);
-        if (library->letters == NULL && (library->letters = find_letters(&build)) == NULL) {
-            result = -1;
-        }
+        result = complete_letters(library, &build) < 0 ? -1 : make_room(library);
     }
-    if (result == 0 && !library->generic) {
-        struct kernel *kernel = build_kernel(&build, &library->plans, -1);
-        result = keep_kernel(library, -1, kernel) == NULL ? -1 : 0;
+    if (result == 0 && library->plans.variables == 0) {
+        struct kernel *kernel = build_kernel(&build, &library->plans, &none);
+        result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }
     free_build(&build);
     return result < 0 ? -1 : add_functions(library, state);
@@ -444,8 +517,10 @@ open_library(struct library *library, struct state *state)
 /* What was asked for, from the arguments on. */
 struct request {
     PyObject *source;
-    PyObject *t;
+    PyObject *letters[TYPE_VARIABLES];
     PyObject *name;
+    PyObject *declare;
+    PyObject *functions;
     struct options_given given;
     bool has_options;
     bool force;
@@ -467,9 +542,16 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
                                           : PyUnicode_FromString("tinyweave library");
     library->functions = PyDict_New();
     library->force = request->force;
-    const char *letters = request->t == NULL ? NULL : PyUnicode_AsUTF8(request->t);
-    library->generic = letters != NULL;
-    library->letters = letters == NULL ? NULL : read_letters(letters);
+    library->declare = request->declare == NULL ? NULL : PyUnicode_AsUTF8String(request->declare);
+    library->wanted = Py_XNewRef(request->functions);
+    library->shared.plans = &library->plans;
+    library->shared.kernel_for = library_kernel;
+    for (int i = 0; i < TYPE_VARIABLES && !PyErr_Occurred(); i++) {
+        const char *letters =
+            request->letters[i] == NULL ? NULL : PyUnicode_AsUTF8(request->letters[i]);
+        library->variables |= letters == NULL ? 0 : 1u << i;
+        library->shared.letters[i] = letters == NULL ? NULL : read_letters(letters, i);
+    }
     if (library->name == NULL || library->functions == NULL || PyErr_Occurred() ||
         open_library(library, state) < 0) {
         Py_DECREF(library);
@@ -508,13 +590,19 @@ library_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     Py_CLEAR(library->functions);
-    for (size_t i = 0; i < sizeof(library->kernels) / sizeof(*library->kernels); i++) {
+    size_t kernels = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
+    for (size_t i = 0; i < kernels; i++) {
         if (library->kernels[i] != NULL) {
             kernel_release(library->kernels[i]);
         }
     }
+    PyMem_Free(library->kernels);
     plans_free(&library->plans);
-    free(library->letters);
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        free(library->shared.letters[i]);
+    }
+    Py_XDECREF(library->declare);
+    Py_XDECREF(library->wanted);
     buffer_free(&library->headers);
     Py_XDECREF(library->texts);
     Py_XDECREF(library->options);
@@ -886,8 +974,18 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
         request->source = value;
         return 0;
     }
-    if (PyUnicode_CompareWithASCIIString(name, "T") == 0) {
-        return set_text(name, value, &request->t);
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        const char variable[] = {TYPE_VARIABLE_NAMES[i], '\0'};
+        if (PyUnicode_CompareWithASCIIString(name, variable) == 0) {
+            return set_text(name, value, &request->letters[i]);
+        }
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "declare") == 0) {
+        return set_text(name, value, &request->declare);
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "functions") == 0) {
+        request->functions = value == Py_None ? NULL : value;
+        return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "name") == 0) {
         return set_text(name, value, &request->name);
@@ -923,11 +1021,19 @@ read_request(struct request *request, const struct state *state, PyObject *const
             return -1;
         }
     }
-    if (request->source == NULL) {
+    if (request->source == NULL && request->declare == NULL && request->functions == NULL) {
         PyErr_SetString(PyExc_TypeError, FUNCTION "() missing required argument: 'source'");
         return -1;
     }
     return 0;
+}
+
+/* No source at all is an empty one: functions of libraries. */
+static PyObject *
+request_texts(const struct request *request)
+{
+    return request->source == NULL ? Py_BuildValue("((yO))", "", Py_None)
+                                   : read_texts(request->source);
 }
 
 static PyObject *
@@ -944,13 +1050,22 @@ compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyO
     if (read_request(&request, state, arguments, count, keywords) < 0) {
         return NULL;
     }
-    PyObject *options = NULL, *key = NULL, *library = NULL;
-    PyObject *texts = read_texts(request.source);
+    PyObject *options = NULL, *key = NULL, *library = NULL, *names = NULL;
+    PyObject *texts = request_texts(&request);
+    if (texts != NULL && request.functions != NULL) {
+        request.functions = options_names(request.functions, FUNCTION, "functions");
+        names = request.functions;
+    }
+    if (PyErr_Occurred()) {
+        Py_CLEAR(texts);
+    }
     if (texts != NULL && request.has_options) {
         options = options_canonical(&request.given, FUNCTION);
     }
     if (texts != NULL && (options != NULL || !request.has_options)) {
-        key = PyTuple_Pack(4, texts, or_none(options), or_none(request.t), or_none(request.name));
+        key = PyTuple_Pack(7, texts, or_none(options), or_none(request.letters[0]),
+                           or_none(request.letters[1]), or_none(request.name),
+                           or_none(request.declare), or_none(request.functions));
     }
     if (key != NULL) {
         library = request.force ? NULL : find_library(state, key);
@@ -960,6 +1075,7 @@ compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyO
     }
     Py_XDECREF(texts);
     Py_XDECREF(options);
+    Py_XDECREF(names);
     Py_XDECREF(key);
     return library;
 }

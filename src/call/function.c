@@ -28,20 +28,43 @@ struct target {
     struct pace pace;
 };
 
-#define NOT_GENERIC (NPY_CDOUBLE + 2) /* its target's index; the others' is the dtype's number */
-
 struct function {
     PyObject_HEAD;
     vectorcallfunc vectorcall;
     PyObject *library; /* which owns the plan and the kernels */
+    const struct function_library *shared;
     const struct plan *plan;
     size_t index;
-    const char *letters;
-    function_kernel *kernel_for;
     PyObject *names; /* of the parameters: a tuple of interned str */
     PyObject *out_name;
-    struct target targets[NOT_GENERIC + 1];
+    struct target *targets; /* by binding_index of the plan's variables */
 };
+
+/* ---- Bindings ---- */
+
+enum { BINDING_TYPES = NPY_CDOUBLE + 1 };
+
+size_t
+binding_count(unsigned variables)
+{
+    size_t count = 1;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        count *= variables >> i & 1 ? BINDING_TYPES : 1;
+    }
+    return count;
+}
+
+size_t
+binding_index(unsigned variables, const struct binding *binding)
+{
+    size_t index = 0;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if (variables >> i & 1) {
+            index = index * BINDING_TYPES + (size_t)binding->types[i];
+        }
+    }
+    return index;
+}
 
 /* ---- One call ---- */
 
@@ -50,7 +73,7 @@ typedef double slot[2];
 struct invocation {
     struct function *function;
     const struct plan *plan;
-    int type;          /* bound to T; -1 */
+    struct binding binding;
     slot *slots;       /* one a parameter, one for the result */
     PyObject **given;  /* what was passed for each parameter, borrowed; NULL: nothing */
     PyObject **arrays; /* what C sees of each array parameter, references of ours */
@@ -62,7 +85,7 @@ struct invocation {
 static inline int
 type_of(const struct invocation *invocation, int type)
 {
-    return type == PLAN_T ? invocation->type : type;
+    return plan_bound(type, &invocation->binding);
 }
 
 static struct conversion
@@ -204,31 +227,44 @@ bind(struct invocation *invocation, PyObject *const *values, Py_ssize_t count, P
     return count == plan->argument_count ? 0 : check_missing(invocation);
 }
 
-/* ---- T ---- */
+/* ---- What the type variables stand for ---- */
 
 static int
-find_type(struct invocation *invocation)
+bind_variable(struct invocation *invocation, int variable)
 {
     const struct plan *plan = invocation->plan;
     PyObject *bound[plan->count + 1];
     Py_ssize_t count = 0;
     for (int i = 0; i < plan->count; i++) {
-        if (plan->parameters[i].type == PLAN_T && invocation->given[i] != NULL &&
+        if (plan_variable(plan->parameters[i].type) == variable && invocation->given[i] != NULL &&
             plan->parameters[i].role != ROLE_OUT) {
             bound[count++] = invocation->given[i];
         }
     }
     for (int i = 0; i < plan->count && count == 0; i++) {
-        if (plan->parameters[i].type == PLAN_T && invocation->given[i] != NULL) {
+        if (plan_variable(plan->parameters[i].type) == variable && invocation->given[i] != NULL) {
             bound[count++] = invocation->given[i]; /* only an out tells */
         }
     }
     if (count == 0) {
-        PyErr_Format(PyExc_TypeError, "%s(): no argument tells what T is: pass out=", plan->name);
+        PyErr_Format(PyExc_TypeError, "%s(): no argument tells what %c is: pass out=", plan->name,
+                     TYPE_VARIABLE_NAMES[variable]);
         return -1;
     }
-    invocation->type = convert_common_type(plan->name, bound, count, invocation->function->letters);
-    return invocation->type;
+    invocation->binding.types[variable] = convert_common_type(
+        plan->name, bound, count, invocation->function->shared->letters[variable]);
+    return invocation->binding.types[variable] < 0 ? -1 : 0;
+}
+
+static int
+bind_variables(struct invocation *invocation)
+{
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if ((invocation->plan->variables >> i & 1) && bind_variable(invocation, i) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* ---- Numbers ---- */
@@ -436,9 +472,9 @@ wrong_extent(const struct invocation *invocation, int index, int axis, long long
 }
 
 static int
-cannot_compute(const struct invocation *invocation, int index, int axis)
+cannot_compute(const struct invocation *invocation, const struct plan_parameter *parameter,
+               int axis)
 {
-    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
     PyErr_Format(
         PyExc_ValueError,
         "%s(): the extent %s of '%s' cannot be computed: it overflows, or divides by zero (%s)",
@@ -479,7 +515,7 @@ solve(struct invocation *invocation, int index, int axis, long long length)
     if (result < 0 || extent_value(extent, invocation->values, &at_one) < 0 ||
         __builtin_sub_overflow(at_one, at_zero, &factor) ||
         __builtin_sub_overflow(length, at_zero, &rest)) {
-        return cannot_compute(invocation, index, axis);
+        return cannot_compute(invocation, parameter, axis);
     }
     if (factor == 0 || rest % factor != 0) {
         PyErr_Format(PyExc_ValueError,
@@ -509,15 +545,16 @@ infer(struct invocation *invocation)
 }
 
 static int
-extent_of(const struct invocation *invocation, int index, int axis, long long *value)
+extent_of(const struct invocation *invocation, const struct plan_parameter *parameter, int axis,
+          long long *value)
 {
-    const struct extent *extent = &invocation->plan->parameters[index].extents[axis];
+    const struct extent *extent = &parameter->extents[axis];
     if (extent->parameter >= 0) {
         *value = invocation->values[extent->parameter];
         return 0;
     }
     return extent_value(extent, invocation->values, value) < 0
-               ? cannot_compute(invocation, index, axis)
+               ? cannot_compute(invocation, parameter, axis)
                : 0;
 }
 
@@ -531,7 +568,7 @@ check_shape(const struct invocation *invocation, int index)
         if (parameter->extents[axis].any) {
             continue;
         }
-        if (extent_of(invocation, index, axis, &expected) < 0) {
+        if (extent_of(invocation, parameter, axis, &expected) < 0) {
             return -1;
         }
         if (length != expected) {
@@ -541,28 +578,33 @@ check_shape(const struct invocation *invocation, int index)
     return 0;
 }
 
-static int
-allocate(struct invocation *invocation, int index)
+/* A new array, zero, as its extents say. */
+static PyObject *
+new_array(const struct invocation *invocation, const struct plan_parameter *parameter)
 {
-    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
     npy_intp shape[NPY_MAXDIMS];
     for (int axis = 0; axis < parameter->dimensions; axis++) {
         long long extent;
-        if (extent_of(invocation, index, axis, &extent) < 0) {
-            return -1;
+        if (extent_of(invocation, parameter, axis, &extent) < 0) {
+            return NULL;
         }
         if (extent < 0) {
             PyErr_Format(PyExc_ValueError,
                          "%s(): '%s' would have %s = %lld elements along axis %d (%s)",
                          invocation->plan->name, parameter->name, parameter->extents[axis].text,
                          extent, axis, parameter->declaration);
-            return -1;
+            return NULL;
         }
         shape[axis] = extent;
     }
     PyArray_Descr *dtype = PyArray_DescrFromType(type_of(invocation, parameter->type));
-    invocation->arrays[index] =
-        dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
+    return dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
+}
+
+static int
+allocate(struct invocation *invocation, int index)
+{
+    invocation->arrays[index] = new_array(invocation, &invocation->plan->parameters[index]);
     return invocation->arrays[index] == NULL ? -1 : 0;
 }
 
@@ -684,6 +726,22 @@ returned_text(const char *text)
     return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), NULL);
 }
 
+/* A copy of the array that a returned pointer leads to: nobody can tell how long that lives. */
+static PyObject *
+returned_array(const struct invocation *invocation, const void *data)
+{
+    const struct plan_parameter *returned = &invocation->plan->returned;
+    if (data == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *array = new_array(invocation, returned);
+    if (array != NULL) {
+        memcpy(PyArray_DATA((PyArrayObject *)array), data,
+               (size_t)PyArray_NBYTES((PyArrayObject *)array));
+    }
+    return array;
+}
+
 /* What the C function returned. */
 static PyObject *
 returned(const struct invocation *invocation)
@@ -692,9 +750,11 @@ returned(const struct invocation *invocation)
     const void *slot = invocation->slots[plan->count];
     switch (plan->result) {
     case ROLE_NUMBER:
-        return number_object(type_of(invocation, plan->result_type), slot);
+        return number_object(type_of(invocation, plan->returned.type), slot);
     case ROLE_STRING:
         return returned_text(*(const char *const *)slot);
+    case ROLE_OUT:
+        return returned_array(invocation, *(void *const *)slot);
     case ROLE_OBJECT:
         if (*(PyObject *const *)slot == NULL) {
             PyErr_Format(PyExc_SystemError, "%s() returned NULL, and no exception is set",
@@ -792,9 +852,10 @@ find_target(struct invocation *invocation)
 {
     struct function *function = invocation->function;
     struct target *target =
-        &function->targets[invocation->type < 0 ? NOT_GENERIC : invocation->type];
+        &function->targets[binding_index(invocation->plan->variables, &invocation->binding)];
     if (target->kernel == NULL) {
-        struct kernel *kernel = function->kernel_for(function->library, invocation->type);
+        struct kernel *kernel =
+            function->shared->kernel_for(function->library, &invocation->binding);
         if (kernel == NULL) {
             return NULL;
         }
@@ -832,7 +893,7 @@ invoke(struct invocation *invocation, PyObject *const *values, Py_ssize_t count,
 {
     struct target *target = NULL;
     if (bind(invocation, values, count, keywords) == 0 &&
-        (!invocation->plan->generic || find_type(invocation) >= 0) &&
+        (invocation->plan->variables == 0 || bind_variables(invocation) == 0) &&
         take_values(invocation) == 0 && settle_shapes(invocation) == 0 &&
         part_overlaps(invocation) == 0) {
         target = find_target(invocation);
@@ -867,7 +928,8 @@ static PyObject *
 function_call(PyObject *self, PyObject *const *values, size_t flagged_count, PyObject *keywords)
 {
     struct function *function = (struct function *)self;
-    struct invocation invocation = {.function = function, .plan = function->plan, .type = -1};
+    struct invocation invocation = {
+        .function = function, .plan = function->plan, .binding = BINDING_NONE};
     Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
     if (function->plan->count > STACK_PARAMETERS) {
         return invoke_large(&invocation, values, count, keywords);
@@ -933,6 +995,15 @@ get_text_signature(PyObject *self, void *Py_UNUSED(closure))
     return finish_text(&text);
 }
 
+/* "T", "double" */
+static const char *
+number_name(int type)
+{
+    static const char *const names[TYPE_VARIABLES] = {"T", "U"};
+    int variable = plan_variable(type);
+    return variable < 0 ? plan_c_type(type) : names[variable];
+}
+
 static void
 write_results(const struct plan *plan, struct buffer *text)
 {
@@ -940,8 +1011,7 @@ write_results(const struct plan *plan, struct buffer *text)
     if (plan->result != ROLE_NOTHING) {
         const char *type = plan->result == ROLE_STRING   ? "str"
                            : plan->result == ROLE_OBJECT ? "object"
-                           : plan->result_type == PLAN_T ? "T"
-                           : plan->result == ROLE_NUMBER ? plan_c_type(plan->result_type)
+                           : plan->result == ROLE_NUMBER ? number_name(plan->returned.type)
                                                          : "address";
         buffer_printf(text, "%s%s", comma, type);
         comma = ", ";
@@ -1045,6 +1115,7 @@ function_dealloc(PyObject *self)
     struct function *function = (struct function *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    PyMem_Free(function->targets);
     Py_XDECREF(function->names);
     Py_XDECREF(function->out_name);
     Py_XDECREF(function->library);
@@ -1098,19 +1169,20 @@ PyType_Spec function_spec = {
 };
 
 PyObject *
-function_new(PyTypeObject *type, PyObject *library, const struct plan *plan, size_t index,
-             const char *letters, function_kernel *kernel_for)
+function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
+             size_t index)
 {
+    const struct plan *plan = &shared->plans->items[index];
     struct function *function = (struct function *)type->tp_alloc(type, 0);
     if (function == NULL) {
         return NULL;
     }
     function->vectorcall = function_call;
     function->library = Py_NewRef(library);
+    function->shared = shared;
     function->plan = plan;
     function->index = index;
-    function->letters = letters;
-    function->kernel_for = kernel_for;
+    function->targets = PyMem_Calloc(binding_count(plan->variables), sizeof(*function->targets));
     function->out_name = PyUnicode_InternFromString("out");
     function->names = PyTuple_New(plan->count);
     for (int i = 0; function->names != NULL && i < plan->count; i++) {
@@ -1121,7 +1193,10 @@ function_new(PyTypeObject *type, PyObject *library, const struct plan *plan, siz
         }
         PyTuple_SET_ITEM(function->names, i, name);
     }
-    if (function->names == NULL || function->out_name == NULL) {
+    if (function->targets == NULL && !PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    if (function->names == NULL || function->out_name == NULL || function->targets == NULL) {
         Py_DECREF(function);
         return NULL;
     }

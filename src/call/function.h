@@ -10,14 +10,25 @@
 
 struct kernel;
 
-/* The kernel that has a function for the dtype bound to T (NumPy's number of it; -1: not generic), compiled
- * if need be. Borrowed from the Library; NULL with an exception. */
-typedef struct kernel *function_kernel(PyObject *library, int type);
+/* The kernel that has the functions for what the type variables stand for, compiled if need be. A variable that
+ * is not bound is the Library's to choose. Borrowed from the Library; NULL with an exception. */
+typedef struct kernel *function_kernel(PyObject *library, const struct binding *binding);
 
-/* Makes the function of a plan, which the Library owns, as `kernel_for` gives its code. Returns a new
- * reference, or NULL with an exception. */
-PyObject *function_new(PyTypeObject *type, PyObject *library, const struct plan *plan, size_t index,
-                       const char *letters, function_kernel *kernel_for);
+/* How many bindings there are of a set of type variables, and the index of one among them. */
+size_t binding_count(unsigned variables);
+size_t binding_index(unsigned variables, const struct binding *binding);
+
+/* What a Library gives its Functions. */
+struct function_library {
+    const struct plans *plans;
+    char *letters
+        [TYPE_VARIABLES]; /* the dtypes that each type variable may stand for, NumPy's characters */
+    function_kernel *kernel_for;
+};
+
+/* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */
+PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
+                       size_t index);
 
 extern PyType_Spec function_spec; /* of tw.Function */
 

@@ -181,7 +181,7 @@ static int
 same_names(PyObject *names, PyObject *arg_names)
 {
     if (!PyList_CheckExact(arg_names) && !PyTuple_CheckExact(arg_names)) {
-        PyObject *canonical = options_names(arg_names, FUNCTION);
+        PyObject *canonical = options_names(arg_names, FUNCTION, "arg_names");
         int result = canonical == NULL ? -1 : PyObject_RichCompareBool(names, canonical, Py_EQ);
         Py_XDECREF(canonical);
         return result;
@@ -701,8 +701,8 @@ find_and_run(const struct request *request, PyObject *options)
     if (site == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *names =
-        site != NULL ? Py_NewRef(site->names) : options_names(request->arg_names, FUNCTION);
+    PyObject *names = site != NULL ? Py_NewRef(site->names)
+                                   : options_names(request->arg_names, FUNCTION, "arg_names");
     if (names == NULL) {
         return NULL;
     }
@@ -828,7 +828,7 @@ hold_names(const struct request *request)
     if (PyUnicode_Check(names) || PyTuple_CheckExact(names) || PyList_CheckExact(names)) {
         return Py_NewRef(names);
     }
-    return options_names(names, FUNCTION);
+    return options_names(names, FUNCTION, "arg_names");
 }
 
 PyObject *

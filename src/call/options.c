@@ -515,16 +515,16 @@ canonical_name(PyObject *item, const char *function, const char *option)
 }
 
 PyObject *
-options_names(PyObject *arg_names, const char *function)
+options_names(PyObject *names, const char *function, const char *option)
 {
     PyObject *items = NULL;
-    if (PyUnicode_Check(arg_names)) {
-        PyObject *list = PyUnicode_Split(arg_names, NULL, -1);
+    if (PyUnicode_Check(names)) {
+        PyObject *list = PyUnicode_Split(names, NULL, -1);
         items = list == NULL ? NULL : PyList_AsTuple(list);
         Py_XDECREF(list);
     }
     else {
-        items = items_of(arg_names, function, "arg_names");
+        items = items_of(names, function, option);
     }
-    return canonical_each(items, canonical_name, function, "arg_names");
+    return canonical_each(items, canonical_name, function, option);
 }

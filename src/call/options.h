@@ -53,7 +53,7 @@ PyObject *options_canonical(const struct options_given *given, const char *funct
 int options_read(PyObject *canonical, const char *function, struct options *options);
 void options_free(struct options *options);
 
-/* arg_names, "a b" or a sequence of str -> a tuple of interned str; NULL with an exception. */
-PyObject *options_names(PyObject *arg_names, const char *function);
+/* "a b" or a sequence of str -> a tuple of interned str; NULL with an exception that names the option. */
+PyObject *options_names(PyObject *names, const char *function, const char *option);
 
 #endif

@@ -475,7 +475,7 @@ unknown_name(struct parser *parser, struct specifiers *specifiers)
         return 0;
     }
     const struct token *name = parse_token(parser);
-    parser->met_type_t = parser->met_type_t || token_is(name, "T");
+    parser->met_variables |= type_variable(name);
     parser->at++;
     return set_type(parser, specifiers, name, make_type(parser, TYPE_NAMED, name));
 }
@@ -521,7 +521,7 @@ typedef_name(struct parser *parser, struct specifiers *specifiers)
         return -1;
     }
     if (found > 0) {
-        parser->met_type_t = parser->met_type_t || entity->uses_type_t;
+        parser->met_variables |= entity->type_variables;
         parser->at++;
         return set_type(parser, specifiers, name, entity->type);
     }
@@ -1337,11 +1337,11 @@ declare(struct parser *parser, const struct specifiers *specifiers,
         return -1;
     }
     entity->type = declarator->type;
-    entity->uses_type_t = parser->met_type_t;
+    entity->type_variables = parser->met_variables;
     entity->is_static =
         specifiers->storage == STORAGE_STATIC || (earlier != NULL && earlier->is_static);
     if (declarator->type->kind == TYPE_FUNCTION && !is_typedef && !entity->is_static) {
-        parser->declarations->uses_type_t |= parser->met_type_t;
+        parser->declarations->type_variables |= parser->met_variables;
     }
     return 0;
 }
@@ -1448,7 +1448,7 @@ static int
 declaration(struct parser *parser)
 {
     struct specifiers specifiers = {.context = CONTEXT_FILE};
-    parser->met_type_t = false;
+    parser->met_variables = 0;
     if (declaration_specifiers(parser, &specifiers) < 0) {
         return -1;
     }
@@ -1494,11 +1494,17 @@ translation_unit(struct parser *parser)
 
 enum { UNIT_BUCKETS = 512, PRELUDE_BUCKETS = 64 };
 
-static bool
-declares_type_t(const struct parser *parser)
+/* The names of type variables that the unit declares itself. */
+static unsigned
+declared_variables(const struct parser *parser)
 {
-    const struct token name = {.kind = TOKEN_IDENTIFIER, .start = "T", .length = 1};
-    return names_find(&parser->names, &name) != NULL;
+    unsigned variables = 0;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        const struct token name = {
+            .kind = TOKEN_IDENTIFIER, .start = &TYPE_VARIABLE_NAMES[i], .length = 1};
+        variables |= names_find(&parser->names, &name) != NULL ? 1u << i : 0;
+    }
+    return variables;
 }
 
 int
@@ -1513,7 +1519,7 @@ declarations_read(const struct expanded *unit, struct declarations *declarations
         translation_unit(&parser) < 0) {
         return -1;
     }
-    declarations->uses_type_t = declarations->uses_type_t && !declares_type_t(&parser);
+    declarations->type_variables &= ~declared_variables(&parser);
     return 0;
 }
 

@@ -15,6 +15,13 @@
 
 /* ---- Types ---- */
 
+/* The names that stand for dtypes: one letter each. */
+enum { TYPE_VARIABLES = 2 };
+extern const char TYPE_VARIABLE_NAMES[TYPE_VARIABLES + 1]; /* "TU" */
+
+/* The bit of the type variable that a token names; 0: none. */
+unsigned type_variable(const struct token *name);
+
 /* Every arithmetic type of C: its name here, how C writes it. */
 #define BASIC_TYPES(BASIC)                                                                         \
     BASIC(BOOL, "_Bool")                                                                           \
@@ -132,8 +139,12 @@ struct expression {
     const struct expression *operands[3];
 };
 
-/* Computes an expression without names as C does in long long. Returns 0; or -1 for a name, a *, a division
- * by zero, an overflow, a shift out of range or EXPRESSION_OTHER. */
+/* Computes an expression as C does in long long; a name has the value that `names` has at the index which is
+ * the node's own `value`. Returns 0; or -1 for a *, a division by zero, an overflow, a shift out of range or
+ * EXPRESSION_OTHER. */
+int expression_value(const struct expression *expression, const long long *names, long long *value);
+
+/* The same for an expression without names; with one it is -1. */
 int expression_constant(const struct expression *expression, long long *value);
 
 /* ---- Declarations ---- */
@@ -159,8 +170,9 @@ struct declaration {
 struct declarations {
     struct declaration *items; /* in order */
     size_t count;
-    /* T is a type in a non-static function's declaration, by way of a typedef too, and nothing declares it */
-    bool uses_type_t;
+    /* A bit for each type variable that is a type in a non-static function's declaration, by way of a typedef
+     * too, and that nothing declares. */
+    unsigned type_variables;
     struct arena arena; /* what declarations_free frees */
 };
 
@@ -174,6 +186,14 @@ struct declarations {
 int declarations_read(const struct expanded *unit, struct declarations *declarations,
                       struct spot *spot);
 void declarations_free(struct declarations *declarations);
+
+/* Whether a declaration declares the function that the other one names. */
+static inline bool
+declaration_declares(const struct declaration *declaration, const struct declaration *other)
+{
+    return declaration->type->kind == TYPE_FUNCTION && declaration->storage != STORAGE_TYPEDEF &&
+           token_compare(declaration->name, other->name) == 0;
+}
 
 /* Appends the type as C writes it with a name: "double a[m][n]", "double (*f)(double, void *)"; extents as
  * written. `name` may be "". Qualifiers and in/out words are left out where `bare`. */

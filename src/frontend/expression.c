@@ -152,13 +152,13 @@ identifier(struct parser *parser)
 
 static struct expression *conditional_expression(struct parser *parser);
 
-/* What the group's tokens are is not looked at, but for T as a type. */
+/* What the group's tokens are is not looked at, but for a type variable. */
 static void
 skip_operand(struct parser *parser)
 {
     const struct token *inner = parse_ahead(parser, 1);
-    if (token_is(inner, "T") && names_find(&parser->names, inner) == NULL) {
-        parser->met_type_t = true;
+    if (names_find(&parser->names, inner) == NULL) {
+        parser->met_variables |= type_variable(inner);
     }
     parse_skip_group(parser);
 }
@@ -590,18 +590,19 @@ compute(enum expression_kind kind, long long a, long long b, long long *value)
 
 /* && || ?: compute of their other operands only what decides. */
 static int
-decide(const struct expression *expression, long long condition, long long *value)
+decide(const struct expression *expression, long long condition, const long long *names,
+       long long *value)
 {
     const struct expression *const *operands = expression->operands;
     if (expression->kind == EXPRESSION_CHOOSE) {
-        return expression_constant(condition ? operands[1] : operands[2], value);
+        return expression_value(condition ? operands[1] : operands[2], names, value);
     }
     bool either = expression->kind == EXPRESSION_EITHER;
     if ((condition != 0) == either) {
         *value = either;
         return 0;
     }
-    if (expression_constant(operands[1], value) < 0) {
+    if (expression_value(operands[1], names, value) < 0) {
         return -1;
     }
     *value = *value != 0;
@@ -616,7 +617,7 @@ negate(enum expression_kind kind, long long a, long long *value)
 }
 
 int
-expression_constant(const struct expression *expression, long long *value)
+expression_value(const struct expression *expression, const long long *names, long long *value)
 {
     long long first = 0;
     long long second = 0;
@@ -625,13 +626,18 @@ expression_constant(const struct expression *expression, long long *value)
         *value = expression->value;
         return 0;
     case EXPRESSION_NAME:
+        if (names == NULL) {
+            return -1;
+        }
+        *value = names[expression->value];
+        return 0;
     case EXPRESSION_STAR:
     case EXPRESSION_OTHER:
         return -1;
     default:
         break;
     }
-    if (expression_constant(expression->operands[0], &first) < 0) {
+    if (expression_value(expression->operands[0], names, &first) < 0) {
         return -1;
     }
     switch (expression->kind) {
@@ -642,10 +648,16 @@ expression_constant(const struct expression *expression, long long *value)
     case EXPRESSION_BOTH:
     case EXPRESSION_EITHER:
     case EXPRESSION_CHOOSE:
-        return decide(expression, first, value);
+        return decide(expression, first, names, value);
     default:
-        return expression_constant(expression->operands[1], &second) < 0
+        return expression_value(expression->operands[1], names, &second) < 0
                    ? -1
                    : compute(expression->kind, first, second, value);
     }
+}
+
+int
+expression_constant(const struct expression *expression, long long *value)
+{
+    return expression_value(expression, NULL, value);
 }

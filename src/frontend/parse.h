@@ -27,7 +27,7 @@ struct entity {
     enum entity_kind kind;
     int scope;
     const struct type *type; /* ENTITY_TYPEDEF */
-    bool uses_type_t;        /* ENTITY_TYPEDEF: T is a type in it */
+    unsigned type_variables; /* ENTITY_TYPEDEF: those that are types in it */
     bool is_static;          /* ENTITY_ORDINARY: declared `static` */
     bool has_value;          /* ENTITY_ENUMERATOR: its value could be computed */
     long long value;
@@ -59,11 +59,11 @@ struct parser {
     size_t at;              /* the next token */
     const size_t *partners; /* of each bracket's index, that of the bracket it pairs with */
     struct names names;
-    struct names *prelude; /* the prelude's types read so far, by the unit's spelling of them */
-    bool is_prelude;       /* the text parsed is the prelude's own */
-    int operators;         /* in the expression at hand */
-    bool met_type_t;       /* T was a type in the declaration at hand */
-    size_t capacity;       /* of declarations->items */
+    struct names *prelude;  /* the prelude's types read so far, by the unit's spelling of them */
+    bool is_prelude;        /* the text parsed is the prelude's own */
+    int operators;          /* in the expression at hand */
+    unsigned met_variables; /* type variables in the declaration at hand */
+    size_t capacity;        /* of declarations->items */
     struct comment_walk walk;
     struct declarations *declarations;
     struct spot *spot;

@@ -4,6 +4,15 @@
 
 #include "parse.h"
 
+const char TYPE_VARIABLE_NAMES[TYPE_VARIABLES + 1] = "TU";
+
+unsigned
+type_variable(const struct token *name)
+{
+    const char *letter = name->length == 1 ? strchr(TYPE_VARIABLE_NAMES, name->start[0]) : NULL;
+    return letter == NULL ? 0 : 1u << (letter - TYPE_VARIABLE_NAMES);
+}
+
 const struct type *
 type_qualify(struct parser *parser, const struct type *type, unsigned qualifiers)
 {

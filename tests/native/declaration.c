@@ -189,7 +189,7 @@ declarations_tuple(const struct declarations *declarations)
     for (size_t i = 0; i < declarations->count; i++) {
         PyList_SetItem(list, (Py_ssize_t)i, declaration_dict(&declarations->items[i]));
     }
-    return Py_BuildValue("NN", list, PyBool_FromLong(declarations->uses_type_t));
+    return Py_BuildValue("NN", list, PyLong_FromUnsignedLong(declarations->type_variables));
 }
 
 static PyObject *
@@ -200,7 +200,7 @@ spot_tuple(const struct spot *spot)
         PyUnicode_DecodeUTF8(spot->message, (Py_ssize_t)strlen(spot->message), "replace"));
 }
 
-/* ([declaration], uses_type_t), or (line, column, message). With `only` >= 0: of the first so many tokens. */
+/* ([declaration], type_variables), or (line, column, message). With `only` >= 0: of the first so many tokens. */
 PyObject *
 declaration_read(PyObject *text, Py_ssize_t only)
 {
