@@ -214,6 +214,52 @@ plan_unit(const struct program *program, struct translation *unit, struct plans 
     return 0;
 }
 
+/* Whether a definition of the variable is among the declarations: int x; or int x = 1; */
+static bool
+defines(const struct declarations *declarations, const struct token *name)
+{
+    for (size_t i = 0; i < declarations->count; i++) {
+        if (declarations->items[i].storage == STORAGE_NONE &&
+            token_compare(declarations->items[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_planned(const struct plans *plans, const struct token *name)
+{
+    for (size_t i = 0; i < plans->global_count; i++) {
+        if (token_is(name, plans->globals[i].name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Plans the variables that are not static: those the unit defines, and, `apart`, those that declare= names. */
+static int
+plan_variables(const struct program *program, const struct translation *unit, bool apart,
+               struct plans *plans, struct spot *spot)
+{
+    const struct source *own = &unit->sources[unit->count - 1];
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        bool variable = declaration->type->kind != TYPE_FUNCTION &&
+                        (declaration->storage == STORAGE_NONE ||
+                         declaration->storage == STORAGE_EXTERN);
+        bool there = apart ? source_of(unit, declaration->first) == own
+                           : defines(&unit->declarations, declaration->name);
+        if (variable && there && is_wanted(program, declaration->name) &&
+            !is_planned(plans, declaration->name) && plan_file_variable(plans, declaration) < 0) {
+            *spot = (struct spot){0};
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- declare= ---- */
 
 /* The definition among the sources of what declare= declares; NULL: a library has it. */
@@ -330,7 +376,7 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
         }
     }
     unit->plan_count = plans->count;
-    return 0;
+    return unit->count == 0 ? 0 : plan_variables(program, unit, true, plans, spot);
 }
 
 static int
@@ -400,7 +446,8 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
         return -1;
     }
     for (size_t i = 0; i < program->count; i++) {
-        if (plan_unit(program, &program->units[i], plans, spot) < 0) {
+        if (plan_unit(program, &program->units[i], plans, spot) < 0 ||
+            plan_variables(program, &program->units[i], false, plans, spot) < 0) {
             return -1;
         }
     }
@@ -563,6 +610,12 @@ emit_table(struct buffer *text, const struct plans *plans)
                           plans->items[i].name);
         }
     }
+    for (size_t i = 0; i < plans->global_count; i++) {
+        if (plans->globals[i].refusal == NULL) {
+            buffer_printf(text, "extern char tw_global_%zu[] __asm__(\"%s\");\n", i,
+                          plans->globals[i].name);
+        }
+    }
     buffer_append_string(text, "tw_pointer " KERNEL_ENTRY "[] = {\n");
     static const char *const columns[] = {"tw_enter", "tw_address"};
     for (size_t column = 0; column < 2; column++) {
@@ -573,6 +626,14 @@ emit_table(struct buffer *text, const struct plans *plans)
             else {
                 buffer_printf(text, "(tw_pointer)%s_%zu,\n", columns[column], i);
             }
+        }
+    }
+    for (size_t i = 0; i < plans->global_count; i++) {
+        if (plans->globals[i].refusal != NULL) {
+            buffer_append_string(text, "0,\n");
+        }
+        else {
+            buffer_printf(text, "(tw_pointer)tw_global_%zu,\n", i);
         }
     }
     buffer_append_string(text, "};\n");

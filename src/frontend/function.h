@@ -39,8 +39,8 @@ int program_read(struct program *program, struct plans *plans, struct spot *spot
 void program_free(struct program *program);
 
 /* Writes the unit for what the type variables stand for, with a table `tw_kernel` of entries,
- * `void entry(struct tw_call *, double (*slots)[2])`, one a plan, and behind them the addresses of the functions
- * themselves; NULL for a refused one. A slot holds an argument as C has it, the one behind the last the result.
+ * `void entry(struct tw_call *, double (*slots)[2])`, one a plan, behind them the addresses of the functions
+ * themselves, then of the variables; NULL for a refused one. A slot holds an argument as C has it, the one behind the last the result.
  * `headers` as in preamble_unit. Returns 0, or -1 when memory is out. */
 int program_unit(const struct program *program, const struct plans *plans,
                  const struct binding *binding, struct unit *unit, struct buffer *headers);

@@ -14,6 +14,8 @@ plans_free(struct plans *plans)
 {
     arena_free(&plans->arena);
     free(plans->items);
+    free(plans->records);
+    free(plans->globals);
     *plans = (struct plans){0};
 }
 
@@ -30,11 +32,35 @@ parameters_match(const struct plan *plan, const struct plan *other)
     return true;
 }
 
+static bool
+records_match(const struct plan_record *record, const struct plan_record *other)
+{
+    if (record->size != other->size || record->count != other->count) {
+        return false;
+    }
+    for (int i = 0; i < record->count; i++) {
+        const struct plan_field *one = &record->fields[i], *two = &other->fields[i];
+        if (one->type != two->type || one->offset != two->offset ||
+            one->itemsize != two->itemsize || one->dimensions != two->dimensions ||
+            strcmp(one->name, two->name) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool
 plans_match(const struct plans *plans, const struct plans *others)
 {
-    if (plans->count != others->count || plans->variables != others->variables) {
+    if (plans->count != others->count || plans->variables != others->variables ||
+        plans->record_count != others->record_count ||
+        plans->global_count != others->global_count) {
         return false;
+    }
+    for (size_t i = 0; i < plans->record_count; i++) {
+        if (!records_match(&plans->records[i], &others->records[i])) {
+            return false;
+        }
     }
     for (size_t i = 0; i < plans->count; i++) {
         const struct plan *plan = &plans->items[i], *other = &others->items[i];
@@ -109,18 +135,25 @@ variable_of(const struct type *type, unsigned variables)
     return (bit & variables) != 0 ? PLAN_T - __builtin_ctz(bit) : PLAN_NONE;
 }
 
-/* NumPy's number of an arithmetic type, a type variable, or PLAN_NONE. */
-static int
-number_of(const struct type *type, unsigned variables)
+int
+plan_number(const struct type *type)
 {
     switch (type->kind) {
     case TYPE_BASIC:
         return BASIC_NUMBERS[type->basic];
     case TYPE_ENUM:
-        return NPY_INT;
+        return type->record == NULL ? NPY_INT : BASIC_NUMBERS[type->record->basic];
     default:
-        return variable_of(type, variables);
+        return PLAN_NONE;
     }
+}
+
+/* NumPy's number of an arithmetic type, a type variable, or PLAN_NONE. */
+static int
+number_of(const struct type *type, unsigned variables)
+{
+    int number = plan_number(type);
+    return number != PLAN_NONE ? number : variable_of(type, variables);
 }
 
 /* Notes the type variable that a type is, if it is one. */
@@ -217,6 +250,24 @@ plan_pointer(struct planner *planner, struct plan_parameter *parameter, const st
     }
 }
 
+/* An array of structs, or a pointer to one. */
+static void
+plan_record_access(struct planner *planner, struct plan_parameter *parameter,
+                   const struct type *element)
+{
+    const char *reason;
+    parameter->type = plan_record_of(planner->plans, element, &reason);
+    if (parameter->type != PLAN_NONE) {
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof(text), "NumPy has no dtype for it: it has %s", reason);
+    refuse(planner, parameter,
+           reason != NULL                ? text
+           : element->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
+                                         : "arrays of this type are not in this version");
+}
+
 /* The role of an array or of a pointer to numbers. */
 static void
 plan_access(struct planner *planner, struct plan_parameter *parameter, const struct type *element,
@@ -225,10 +276,9 @@ plan_access(struct planner *planner, struct plan_parameter *parameter, const str
     bool is_const = (element->qualifiers & QUALIFIER_CONST) != 0;
     parameter->role = word == WORD_OUT ? ROLE_OUT : is_const ? ROLE_IN : ROLE_INOUT;
     parameter->type = note_variable(planner->plan, number_of(element, planner->context->variables));
-    if (parameter->type == -1) {
-        refuse(planner, parameter,
-               element->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
-                                           : "arrays of this type are not in this version");
+    parameter->is_text = element->kind == TYPE_BASIC && element->basic == BASIC_CHAR;
+    if (parameter->type == PLAN_NONE) {
+        plan_record_access(planner, parameter, element);
     }
     if (word != WORD_NONE && is_const) {
         refuse(planner, parameter, "const says that C reads it, out and inout that C writes it");
@@ -236,8 +286,8 @@ plan_access(struct planner *planner, struct plan_parameter *parameter, const str
 }
 
 /* The type that an array's elements have in the end. */
-static const struct type *
-element_of(const struct type *type, int *dimensions)
+const struct type *
+plan_element(const struct type *type, int *dimensions)
 {
     *dimensions = 0;
     for (; type->kind == TYPE_ARRAY; type = type->target) {
@@ -255,7 +305,7 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
 {
     const struct type *type = given->type;
     int dimensions;
-    const struct type *element = element_of(type, &dimensions);
+    const struct type *element = plan_element(type, &dimensions);
     parameter->dimensions = -1;
     parameter->type = -1;
     const struct type *function = type->kind == TYPE_POINTER ? type->target : type;
@@ -268,13 +318,15 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
     }
     else if (type->kind == TYPE_POINTER) {
         const struct type *target = type->target;
-        bool number = number_of(target, planner->context->variables) != PLAN_NONE;
+        const char *reason;
+        bool number = number_of(target, planner->context->variables) != PLAN_NONE ||
+                      plan_record_of(planner->plans, target, &reason) != PLAN_NONE;
         if (number && target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
             (target->qualifiers & QUALIFIER_CONST) != 0 && given->word == WORD_NONE) {
             parameter->role = ROLE_STRING;
         }
         else if (number || target->kind == TYPE_ARRAY) {
-            element = element_of(target, &dimensions);
+            element = plan_element(target, &dimensions);
             plan_access(planner, parameter, element, given->word);
             parameter->dimensions = dimensions > 0 ? dimensions + 1 : -1;
         }
@@ -289,7 +341,7 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
         if (parameter->type == -1) {
             refuse(planner, parameter,
                    type->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
-                                            : "this type by value is not in this version");
+                                            : "a struct or union by value is not in this version; pass a pointer");
         }
     }
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||
@@ -298,7 +350,9 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
         refuse(planner, parameter, "NumPy's arrays have at most 64 dimensions");
     }
     if (parameter->role == ROLE_OUT && parameter->dimensions < 0) {
-        parameter->role = ROLE_NUMBER_OUT;
+        bool record = plan_is_record(parameter->type);
+        parameter->role = record ? ROLE_OUT : ROLE_NUMBER_OUT;
+        parameter->dimensions = record ? 0 : -1; /* one struct */
     }
     else if (given->word != WORD_NONE && !array) {
         refuse(planner, parameter, "out and inout belong to arrays and to pointers to numbers");
@@ -424,7 +478,7 @@ plan_extent(struct planner *planner, const struct plan_parameter *parameter,
 static int
 plan_extents(struct planner *planner, struct plan_parameter *parameter, const struct type *type)
 {
-    if (parameter->dimensions < 0 || planner->refusal.size > 0) {
+    if (parameter->dimensions <= 0 || planner->refusal.size > 0) {
         return 0;
     }
     parameter->extents = arena_take(&planner->plans->arena,
@@ -565,12 +619,16 @@ plan_result_array(struct planner *planner, const struct type *target)
 {
     struct plan *plan = planner->plan;
     struct plan_parameter *returned = &plan->returned;
-    const struct type *element = element_of(target, &returned->dimensions);
+    const struct type *element = plan_element(target, &returned->dimensions);
     plan->result = ROLE_OUT;
     returned->role = ROLE_OUT;
     returned->name = "the result";
     returned->declaration = describe(planner, planner->type->target, "");
+    const char *reason;
     returned->type = note_variable(plan, number_of(element, planner->context->variables));
+    if (returned->type == PLAN_NONE) {
+        returned->type = plan_record_of(planner->plans, element, &reason);
+    }
     if (returned->type == PLAN_NONE) {
         refuse(planner, NULL, "a result of this type is not in this version");
     }
@@ -599,8 +657,11 @@ plan_result(struct planner *planner)
         bool text = target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
                     (target->qualifiers & QUALIFIER_CONST) != 0;
         bool object = is_known(target, "PyObject") || is_known(target, "PyArrayObject");
+        const char *reason;
         plan->result = text ? ROLE_STRING : object ? ROLE_OBJECT : ROLE_POINTER;
         plan->takes_object |= object;
+        plan->returned.type = plan_record_of(planner->plans, target, &reason);
+        plan->returned.readonly = (target->qualifiers & QUALIFIER_CONST) != 0;
     }
     else {
         refuse(planner, NULL, "a result of this type is not in this version");
@@ -706,7 +767,7 @@ describe_passed(struct planner *planner, const struct type *type)
 {
     int dimensions;
     const struct type *inner = type->kind == TYPE_POINTER ? type->target : type;
-    const struct type *element = element_of(inner, &dimensions);
+    const struct type *element = plan_element(inner, &dimensions);
     struct type pointer = {.kind = TYPE_POINTER, .target = element};
     bool decays = dimensions > 0 || type->kind == TYPE_FUNCTION;
     return describe(planner, decays ? &pointer : type, "");
