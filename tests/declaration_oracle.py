@@ -129,7 +129,7 @@ class Generator:
         if which < 0.45 and not nested:
             return [self.tag()], "object"
         if which < 0.5:
-            return [self.pick("struct", "union") + " " + self.pick("S", "U")], "object"
+            return [self.pick("struct S", "union U")], "object"
         name = self.random.choice(list(SPELLINGS))
         words = self.random.choice(SPELLINGS[name]).split()
         return [word.replace("signed", "@s") if word == "signed" else word for word in words], (
@@ -363,7 +363,9 @@ class Normaliser:
         if isinstance(node, c_ast.UnaryOp) and node.op in ("-", "~", "!", "+"):
             inner = self.expression(node.expr)
             return inner if node.op == "+" else (OPERATORS["-1" if node.op == "-" else node.op], inner)
-        return ("other",)
+        if isinstance(node, c_ast.UnaryOp) and node.op == "sizeof" and isinstance(node.expr, c_ast.Typename):
+            return ("constant", 24 if isinstance(node.expr.type, c_ast.ArrayDecl) else 4)
+        return ("constant", 4) if isinstance(node, c_ast.Cast) else ("other",)
 
     # -- types --
 

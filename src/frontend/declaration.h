@@ -1,7 +1,7 @@
 /* declaration.h: the declarations of a translation unit: C99's declarators in full.
  *
- * What is kept is what an interface is made of: functions, with their parameters' types as written, and
- * the comment above each. Bodies and initialisers are skipped.
+ * What is kept is what an interface is made of: functions, with their parameters' types as written, the
+ * comment above each, and what structs and unions hold. Bodies and initialisers are skipped.
  */
 #ifndef TINYWEAVE_DECLARATION_H
 #define TINYWEAVE_DECLARATION_H
@@ -72,11 +72,14 @@ struct type {
     enum type_kind kind;
     unsigned qualifiers;   /* its own; of an array in a parameter, what stands in the [ ] */
     enum basic_type basic; /* TYPE_BASIC */
+    size_t alignment;      /* that a typedef with an attribute asks for; 0: the type's own */
     const struct type *target;
     int depth;                /* how many types nest in it, parameters' too: at most CHECK_DEPTH */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
+    const struct record
+        *record; /* TYPE_STRUCT, TYPE_UNION, TYPE_ENUM: what all uses of the tag share */
     /* TYPE_ARRAY */
     const struct expression *extent; /* NULL: [ ]; [*] is an extent of kind EXPRESSION_STAR */
     bool is_static;                  /* [static n] */
@@ -98,10 +101,46 @@ struct parameter {
     const struct token *word_token; /* the `out` or `inout` itself, which is no C; NULL: none */
 };
 
+/* What a tag stands for, or a body without one. A declaration that a body completes later is the same record. */
+struct record {
+    enum type_kind kind;      /* TYPE_STRUCT, TYPE_UNION or TYPE_ENUM */
+    const struct token *name; /* NULL: none */
+    bool begun;               /* its body was begun to be read */
+    bool complete;            /* its body was read */
+    struct member *members;   /* of a struct or union, in order */
+    size_t member_count;
+    int depth; /* how many records with bodies nest in it: at most CHECK_DEPTH */
+    /* Why the size, alignment and offsets below are not given, in words that follow "has": "a bit-field", "a
+     * flexible array member", "a long double"; NULL: they are given, if it is complete. */
+    const char *why_not;
+    const struct token
+        *culprit; /* the member that why_not is about; NULL: none, or without a name */
+    size_t size;  /* in bytes */
+    size_t alignment;
+    enum basic_type basic; /* TYPE_ENUM: the integer type it is compatible with */
+};
+
+struct member {
+    const struct token
+        *name; /* NULL: a struct or union whose members count as the outer one's; or a
+                                 bit-field without a name */
+    const struct type *type;
+    int bits; /* the width of a bit-field; -1: it is none */
+    size_t offset;
+    size_t asked; /* the alignment that its attributes ask for; 0: none */
+    bool packed;  /* by an attribute of its own */
+};
+
+/* sizeof and _Alignof, by the ABI of x86-64 and aarch64 on Linux. Returns 0; or -1 for what has none, or none that
+ * is known here: functions, void, arrays of variable or unknown length, TYPE_NAMED, a record that is not complete
+ * or has a why_not. */
+int type_layout(const struct type *type, size_t *size, size_t *alignment);
+
 /* ---- Integer constant and dimension expressions ---- */
 
 /* An operator is named by what it does; `-a` is EXPRESSION_NEGATE. Enumerators are replaced by their
- * values. sizeof, casts, calls, strings and floating numbers are EXPRESSION_OTHER. */
+ * values, as are sizeof and _Alignof of a type whose layout is known, and casts of constants to an integer type.
+ * Other casts, sizeof of an object, calls, strings and floating numbers are EXPRESSION_OTHER. */
 enum expression_kind {
     EXPRESSION_CONSTANT, /* value */
     EXPRESSION_NAME,     /* name */

@@ -1,6 +1,6 @@
 /* expression.c: the expressions that declarations hold: extents of arrays, enumerators' values.
  *
- * What depends on types (casts, sizeof, calls, members) is read over as EXPRESSION_OTHER.
+ * What depends on objects (sizeof of one, calls, members) is read over as EXPRESSION_OTHER.
  */
 #include <errno.h>
 #include <limits.h>
@@ -261,8 +261,8 @@ postfix_expression(struct parser *parser)
 /* ---- Prefix operators ---- */
 
 /* Whether ( opens a type-name. Of a name nothing declares only what follows tells: "(T)x". */
-static int
-opens_type_name(struct parser *parser)
+int
+expression_opens_type_name(struct parser *parser)
 {
     const struct token *inner = parse_ahead(parser, 1);
     if (!parse_at(parser, "(") || inner->kind != TOKEN_IDENTIFIER) {
@@ -286,18 +286,112 @@ opens_type_name(struct parser *parser)
 
 static struct expression *cast_expression(struct parser *parser);
 
+/* The value as an integer type has it: the lowest bytes. Returns false for a type that is none. */
+static bool
+convert(const struct type *type, long long *value)
+{
+    bool is_enum = type->kind == TYPE_ENUM && type->record->complete;
+    if (type->kind != TYPE_BASIC && !is_enum) {
+        return false;
+    }
+    switch (is_enum ? type->record->basic : type->basic) {
+    case BASIC_BOOL:
+        *value = *value != 0;
+        return true;
+    case BASIC_CHAR:
+        *value = (char)*value;
+        return true;
+    case BASIC_SCHAR:
+        *value = (signed char)*value;
+        return true;
+    case BASIC_UCHAR:
+        *value = (unsigned char)*value;
+        return true;
+    case BASIC_SHORT:
+        *value = (short)*value;
+        return true;
+    case BASIC_USHORT:
+        *value = (unsigned short)*value;
+        return true;
+    case BASIC_INT:
+        *value = (int)*value;
+        return true;
+    case BASIC_UINT:
+        *value = (unsigned int)*value;
+        return true;
+    case BASIC_LONG:
+    case BASIC_LONGLONG:
+        return true;
+    case BASIC_ULONG:
+    case BASIC_ULONGLONG:
+        return *value >= 0; /* what is larger does not fit in a long long */
+    default:
+        return false;
+    }
+}
+
+static struct expression *
+make_cast(struct parser *parser, const struct token *first, const struct type *type,
+          const struct expression *operand)
+{
+    long long value = 0;
+    bool known = expression_constant(operand, &value) == 0 && convert(type, &value);
+    return make_value(parser, first, known, value);
+}
+
+/* A ( type-name ), from the ( on. Returns the type, or NULL. */
+static const struct type *
+bracketed_type(struct parser *parser)
+{
+    parser->at++;
+    const struct type *type = declaration_type_name(parser);
+    return type == NULL || parse_expect(parser, ")") < 0 ? NULL : type;
+}
+
+/* Takes a compound literal's braces, if they follow, and what stands behind it. Returns 1; 0: there are none; -1. */
+static int
+compound_literal(struct parser *parser)
+{
+    if (!parse_at(parser, "{")) {
+        return 0;
+    }
+    parse_skip_group(parser);
+    int taken;
+    while ((taken = postfix_ending(parser)) > 0) {
+    }
+    return taken < 0 ? -1 : 1;
+}
+
+/* sizeof ( type-name )
+ * _Alignof ( type-name )
+ */
+static struct expression *
+layout_expression(struct parser *parser, const struct token *first)
+{
+    const struct type *type = bracketed_type(parser);
+    int literal = type == NULL ? -1 : compound_literal(parser);
+    if (literal < 0) {
+        return NULL;
+    }
+    size_t size, alignment;
+    bool known = literal == 0 && type_layout(type, &size, &alignment) == 0;
+    long long value = !known ? 0 : (long long)(token_is(first, "sizeof") ? size : alignment);
+    return make_value(parser, first, known, value);
+}
+
 /* sizeof ( type-name ), _Alignof ( type-name ), _Generic ( ... ), sizeof unary-expression */
 static struct expression *
 operator_expression(struct parser *parser)
 {
     const struct token *first = parse_token(parser);
     parser->at++;
+    int type = token_is(first, "_Generic") ? 0 : expression_opens_type_name(parser);
+    if (type != 0) {
+        return type < 0 ? NULL : layout_expression(parser, first);
+    }
     if (parse_at(parser, "(")) {
         skip_operand(parser);
-        int taken = parse_at(parser, "{") ? 1 : 0;
-        if (taken) {
-            parse_skip_group(parser);
-        }
+        int taken;
         while ((taken = postfix_ending(parser)) > 0) {
         }
         return taken < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
@@ -373,19 +467,17 @@ cast_expression(struct parser *parser)
         return NULL;
     }
     const struct token *first = parse_token(parser);
-    int cast = opens_type_name(parser);
+    int cast = expression_opens_type_name(parser);
     if (cast <= 0) {
         return cast < 0 ? NULL : unary_expression(parser);
     }
-    skip_operand(parser);
-    if (parse_at(parser, "{")) {
-        parse_skip_group(parser); /* a compound literal, of postfix-expression */
-        int taken;
-        while ((taken = postfix_ending(parser)) > 0) {
-        }
-        return taken < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
+    const struct type *type = bracketed_type(parser);
+    int literal = type == NULL ? -1 : compound_literal(parser); /* of postfix-expression */
+    if (literal != 0) {
+        return literal < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
     }
-    return cast_expression(parser) == NULL ? NULL : make(parser, EXPRESSION_OTHER, first);
+    const struct expression *operand = cast_expression(parser);
+    return operand == NULL ? NULL : make_cast(parser, first, type, operand);
 }
 
 /* ---- Operators with two and three operands ---- */
@@ -500,13 +592,15 @@ const struct expression *
 expression_parse(struct parser *parser)
 {
     const struct token *first = parse_token(parser);
-    parser->operators = 0;
+    parser->operators = parser->expressions > 0 ? parser->operators : 0;
+    parser->expressions++;
     const struct expression *expression = conditional_expression(parser);
     while (expression != NULL && check_is_assignment(parse_token(parser))) {
         parser->at++;
         expression =
             conditional_expression(parser) == NULL ? NULL : make(parser, EXPRESSION_OTHER, first);
     }
+    parser->expressions--;
     return expression;
 }
 

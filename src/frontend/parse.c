@@ -151,6 +151,18 @@ parse_skip_group(struct parser *parser)
     parser->at = parser->partners[parser->at] + 1;
 }
 
+void
+parse_skip_keyword(struct parser *parser)
+{
+    parser->at++;
+    while (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_QUALIFIER) {
+        parser->at++; /* asm volatile ("...") */
+    }
+    if (parse_at(parser, "(")) {
+        parse_skip_group(parser);
+    }
+}
+
 static bool
 pairs(char open, char close)
 {

@@ -13,6 +13,8 @@
 
 /* libtcc follows so many headers one in another. */
 enum { INCLUDE_DEPTH = 32 };
+/* What #pragma pack(push) keeps: as many as libtcc. */
+enum { PACK_DEPTH = 8 };
 /* Tokens that #if leaves out of a header read again: so many count as one. */
 enum { SKIPPED_COST = 16 };
 
@@ -100,8 +102,11 @@ struct preprocessor {
     size_t conditional_count, conditional_capacity;
     struct expanded *expanded;
     size_t capacity;
-    bool first; /* the next token of the output is the first of a line */
-    int depth;  /* headers one in another */
+    bool first;               /* the next token of the output is the first of a line */
+    size_t packs[PACK_DEPTH]; /* #pragma pack's, the last one in force */
+    int pack_depth;
+    size_t pack_capacity;
+    int depth; /* headers one in another */
     struct spot *spot;
 };
 
@@ -528,6 +533,80 @@ run_include(struct preprocessor *preprocessor, const struct token *token)
     return header != NULL ? run_header(preprocessor, header) : 0;
 }
 
+static int
+note_pack(struct preprocessor *preprocessor)
+{
+    struct expanded *expanded = preprocessor->expanded;
+    if (expanded->pack_count == preprocessor->pack_capacity) {
+        size_t capacity = 2 * preprocessor->pack_capacity + 8;
+        struct pack *packs = realloc(expanded->packs, capacity * sizeof(*packs));
+        if (packs == NULL) {
+            return -1;
+        }
+        expanded->packs = packs;
+        preprocessor->pack_capacity = capacity;
+    }
+    expanded->packs[expanded->pack_count++] =
+        (struct pack){expanded->count, preprocessor->packs[preprocessor->pack_depth]};
+    return 0;
+}
+
+/* 1, 2, 4, 8 or 16; else PACK_UNKNOWN. */
+static size_t
+pack_number(const struct token *token)
+{
+    static const char *const numbers[] = {"1", "2", "4", "8", "16"};
+    for (size_t i = 0; i < 5; i++) {
+        if (token_is(token, numbers[i])) {
+            return (size_t)1 << i;
+        }
+    }
+    return PACK_UNKNOWN;
+}
+
+/* #pragma pack ( ... ), the tokens in brackets:
+ *     empty
+ *     number
+ *     push
+ *     push , number
+ *     pop
+ */
+static int
+run_pack(struct preprocessor *preprocessor, const struct token *tokens, size_t count)
+{
+    size_t *packs = preprocessor->packs;
+    int *depth = &preprocessor->pack_depth;
+    bool bracketed = count >= 2 && token_is(&tokens[0], "(") && token_is(&tokens[count - 1], ")");
+    bool push = bracketed && token_is(&tokens[1], "push") && *depth + 1 < PACK_DEPTH;
+    if (push) {
+        packs[*depth + 1] = packs[*depth];
+        ++*depth;
+    }
+    if (bracketed && count == 3 && token_is(&tokens[1], "pop") && *depth > 0) {
+        --*depth;
+    }
+    else if (bracketed && count == 2) {
+        packs[*depth] = 0;
+    }
+    else if (push && count == 5 && token_is(&tokens[2], ",")) {
+        packs[*depth] = pack_number(&tokens[3]);
+    }
+    else if (!push || count != 3) {
+        packs[*depth] = bracketed && count == 3 ? pack_number(&tokens[1]) : PACK_UNKNOWN;
+    }
+    return note_pack(preprocessor);
+}
+
+static int
+run_pragma(struct preprocessor *preprocessor, const struct token *tokens, size_t count)
+{
+    struct reader *reader = preprocessor->reader;
+    if (token_is(tokens, "once") && reader->header != NULL) {
+        reader->header->once = true;
+    }
+    return token_is(tokens, "pack") ? run_pack(preprocessor, tokens + 1, count - 1) : 0;
+}
+
 /* The directive that the next token begins. */
 static int
 run_directive(struct preprocessor *preprocessor)
@@ -559,10 +638,7 @@ run_directive(struct preprocessor *preprocessor)
     if (token_is(name, "include") || token_is(name, "import")) {
         return run_include(preprocessor, name + 1);
     }
-    if (token_is(name, "pragma") && token_is(name + 1, "once") && reader->header != NULL) {
-        reader->header->once = true;
-    }
-    return 0;
+    return token_is(name, "pragma") ? run_pragma(preprocessor, name + 1, count - 2) : 0;
 }
 
 /* ---- The whole ---- */
@@ -692,5 +768,6 @@ preprocess_free(struct expanded *expanded)
     arena_free(&expanded->arena);
     free(expanded->items);
     free(expanded->from);
+    free(expanded->packs);
     *expanded = (struct expanded){.count = 0};
 }

@@ -8,6 +8,15 @@
 #include "include.h"
 #include "lexer.h"
 
+/* What #pragma pack says, from an item on. */
+struct pack {
+    size_t at;        /* of expanded's items */
+    size_t alignment; /* no member is aligned to more; 0: no limit; or PACK_UNKNOWN */
+};
+
+/* The line was not understood: what a macro names, what only other compilers have. */
+#define PACK_UNKNOWN ((size_t)-1)
+
 /* A translation unit after preprocessing: no directives, no macros. `start` and `length` of a token are
  * where it is spelled, line continuations included: in a source, in a header's text (includes->contents), or
  * in memory of ours (made by # and ##). `line` and `column` are its place in `from`: of a token out of a
@@ -17,7 +26,9 @@ struct expanded {
     struct token *items;        /* ends with TOKEN_END */
     const struct source **from; /* of each item: a source given, or a header; TOKEN_END's too */
     size_t count;               /* without TOKEN_END */
-    struct arena arena;         /* what preprocess_free frees besides */
+    struct pack *packs;         /* in order */
+    size_t pack_count;
+    struct arena arena; /* what preprocess_free frees besides */
 };
 
 /* Runs the `count` scanned sources one after the other, as they stand in the unit; a macro's call ends in

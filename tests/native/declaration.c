@@ -232,3 +232,88 @@ declaration_read(PyObject *text, Py_ssize_t only)
     lexer_free(&source);
     return result;
 }
+
+/* ---- Records, through the preprocessor ---- */
+
+static PyObject *
+layout_tuple(const struct type *type)
+{
+    size_t size, alignment;
+    return type_layout(type, &size, &alignment) < 0 ? Py_NewRef(Py_None)
+                                                    : Py_BuildValue("nn", size, alignment);
+}
+
+static PyObject *record_dict(const struct record *record);
+
+/* (name, width, offset, (size, alignment), type as C writes it, record) */
+static PyObject *
+member_tuple(const struct member *member)
+{
+    const struct record *record = member->type->record;
+    return Py_BuildValue("NinNNN", token_string(member->name), member->bits, member->offset,
+                         layout_tuple(member->type), described(member->type, member->name, 0),
+                         record == NULL ? Py_NewRef(Py_None) : record_dict(record));
+}
+
+static PyObject *
+record_dict(const struct record *record)
+{
+    PyObject *members = PyList_New((Py_ssize_t)record->member_count);
+    for (size_t i = 0; i < record->member_count; i++) {
+        PyList_SetItem(members, (Py_ssize_t)i, member_tuple(&record->members[i]));
+    }
+    return Py_BuildValue("{s:n,s:N,s:N,s:z,s:N,s:n,s:n,s:i,s:N}", "id", (Py_ssize_t)record, "name",
+                         token_string(record->name), "complete", PyBool_FromLong(record->complete),
+                         "why_not", record->why_not, "culprit", token_string(record->culprit),
+                         "size", record->size, "alignment", record->alignment, "basic",
+                         (int)record->basic, "members", members);
+}
+
+/* (name, (size, alignment), record) of each declaration; the record is that of the type, behind pointers too. */
+static PyObject *
+record_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->count);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        const struct type *type = item->type;
+        while (type->target != NULL) {
+            type = type->target;
+        }
+        PyList_SetItem(
+            list, (Py_ssize_t)i,
+            Py_BuildValue("NNN", token_string(item->name), layout_tuple(item->type),
+                          type->record != NULL ? record_dict(type->record) : Py_NewRef(Py_None)));
+    }
+    return list;
+}
+
+/* The records of a text, or (line, column, message). */
+PyObject *
+declaration_records(PyObject *text)
+{
+    struct source source = {.label = "tw:code", .argument = "code"};
+    source.text = PyBytes_AsString(text);
+    source.length = (size_t)PyBytes_Size(text);
+    struct strings folders = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    if (lexer_scan(&source, &spot) < 0 || include_follow(&source, 1, &folders, &includes) < 0) {
+        return spot_tuple(&spot);
+    }
+    PyObject *result;
+    if (preprocess(&source, 1, &includes, &folders, &unit, &spot) < 0) {
+        result = spot_tuple(&spot);
+    }
+    else {
+        result = declarations_read(&unit, &declarations, &spot) < 0 ? spot_tuple(&spot)
+                                                                    : record_list(&declarations);
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    lexer_free(&source);
+    return result;
+}
