@@ -246,9 +246,9 @@ plan_variables(const struct program *program, const struct translation *unit, bo
     const struct source *own = &unit->sources[unit->count - 1];
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
-        bool variable = declaration->type->kind != TYPE_FUNCTION &&
-                        (declaration->storage == STORAGE_NONE ||
-                         declaration->storage == STORAGE_EXTERN);
+        bool variable =
+            declaration->type->kind != TYPE_FUNCTION &&
+            (declaration->storage == STORAGE_NONE || declaration->storage == STORAGE_EXTERN);
         bool there = apart ? source_of(unit, declaration->first) == own
                            : defines(&unit->declarations, declaration->name);
         if (variable && there && is_wanted(program, declaration->name) &&

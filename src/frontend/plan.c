@@ -340,8 +340,9 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
             note_variable(planner->plan, number_of(type, planner->context->variables));
         if (parameter->type == -1) {
             refuse(planner, parameter,
-                   type->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
-                                            : "a struct or union by value is not in this version; pass a pointer");
+                   type->kind == TYPE_BASIC
+                       ? "libtcc takes long double wrongly"
+                       : "a struct or union by value is not in this version; pass a pointer");
         }
     }
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||

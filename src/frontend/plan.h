@@ -81,7 +81,11 @@ struct plan_record {
 struct plan_variable {
     const char *name;
     const char *declaration; /* "double table[3]" */
-    enum { VARIABLE_FIELD, VARIABLE_TEXT, VARIABLE_ADDRESS } kind; /* const char *; any other pointer */
+    enum {
+        VARIABLE_FIELD,
+        VARIABLE_TEXT,
+        VARIABLE_ADDRESS
+    } kind;                  /* const char *; any other pointer */
     struct plan_field field; /* its type and shape; the offset is 0 */
     bool readonly;
     const char *refusal; /* why Python cannot see it; NULL: it can */

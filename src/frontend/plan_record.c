@@ -24,8 +24,7 @@ static int
 fill_shape(struct plans *plans, const struct type *type, struct plan_field *field,
            const char **reason)
 {
-    long long *shape =
-        arena_take(&plans->arena, ((size_t)field->dimensions + 1) * sizeof(*shape));
+    long long *shape = arena_take(&plans->arena, ((size_t)field->dimensions + 1) * sizeof(*shape));
     field->shape = shape;
     if (shape == NULL) {
         *reason = NO_MEMORY;
@@ -162,8 +161,7 @@ plan_record_of(struct plans *plans, const struct type *type, const char **reason
                                  .name = describe(plans, type, ""),
                                  .size = read->size,
                                  .alignment = read->alignment};
-    record.fields =
-        arena_take(&plans->arena, (count_fields(read) + 1) * sizeof(*record.fields));
+    record.fields = arena_take(&plans->arena, (count_fields(read) + 1) * sizeof(*record.fields));
     if (record.fields == NULL || record.name == NULL) {
         *reason = NO_MEMORY;
         return PLAN_NONE;
@@ -210,8 +208,7 @@ int
 plan_file_variable(struct plans *plans, const struct declaration *declaration)
 {
     struct plan_variable variable = {.kind = VARIABLE_FIELD};
-    variable.name =
-        arena_text(&plans->arena, declaration->name->start, declaration->name->length);
+    variable.name = arena_text(&plans->arena, declaration->name->start, declaration->name->length);
     variable.declaration =
         variable.name == NULL ? NULL : describe(plans, declaration->type, variable.name);
     struct plan_variable *globals =

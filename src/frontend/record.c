@@ -365,7 +365,8 @@ static int
 struct_body(struct parser *parser, struct record *record, struct attributes *attributes)
 {
     struct body body = {record, 0};
-    bool met_type_t = parser->met_type_t; /* a T inside says nothing about those who use the tag */
+    unsigned met_variables =
+        parser->met_variables; /* a T inside says nothing about those who use the tag */
     size_t pack = pack_at(parser);
     record->begun = true;
     parser->at++;
@@ -383,7 +384,7 @@ struct_body(struct parser *parser, struct record *record, struct attributes *att
     }
     layout_record(record, attributes, pack);
     record->complete = true;
-    parser->met_type_t = met_type_t;
+    parser->met_variables = met_variables;
     return 0;
 }
 
