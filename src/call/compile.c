@@ -505,6 +505,9 @@ open_library(struct library *library, struct state *state)
     if (result == 0) {
         collect_headers(&build, &library->headers);
         result = complete_letters(library, &build) < 0 ? -1 : make_room(library);
+        library->shared.records.items = library->plans.records;
+        library->shared.records.dtypes = result < 0 ? NULL : record_dtypes(&library->plans);
+        result = library->shared.records.dtypes == NULL ? -1 : result;
     }
     if (result == 0 && library->plans.variables == 0) {
         struct kernel *kernel = build_kernel(&build, &library->plans, &none);
@@ -601,6 +604,7 @@ library_dealloc(PyObject *self)
     for (int i = 0; i < TYPE_VARIABLES; i++) {
         free(library->shared.letters[i]);
     }
+    Py_XDECREF(library->shared.records.dtypes);
     Py_XDECREF(library->declare);
     Py_XDECREF(library->wanted);
     buffer_free(&library->headers);
@@ -626,6 +630,51 @@ find_refused(const struct library *library, PyObject *name)
     return NULL;
 }
 
+static const struct plan_variable *
+find_variable(const struct library *library, PyObject *name)
+{
+    for (size_t i = 0; i < library->plans.global_count; i++) {
+        if (PyUnicode_CompareWithASCIIString(name, library->plans.globals[i].name) == 0) {
+            return &library->plans.globals[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where a variable lies; NULL with an AttributeError. */
+static void *
+variable_place(struct library *library, const struct plan_variable *variable)
+{
+    static const struct binding none = BINDING_NONE;
+    const char *reason = library->plans.variables != 0 ? "a generic source has one for each dtype"
+                                                       : variable->refusal;
+    if (reason != NULL) {
+        PyErr_Format(PyExc_AttributeError, "the variable '%s' (%s) cannot be seen from Python: %s",
+                     variable->name, variable->declaration, reason);
+        return NULL;
+    }
+    struct kernel *kernel = library_kernel((PyObject *)library, &none);
+    if (kernel == NULL) {
+        return NULL;
+    }
+    void **table = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
+    return table[2 * library->plans.count + (size_t)(variable - library->plans.globals)];
+}
+
+static int
+library_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    struct library *library = (struct library *)self;
+    const struct plan_variable *variable = find_variable(library, name);
+    if (variable == NULL) {
+        PyErr_Format(PyExc_AttributeError, "the library has no variable %R to be set", name);
+        return -1;
+    }
+    void *place = variable_place(library, variable);
+    return place == NULL ? -1
+                         : variable_set(variable, &library->shared.records, place, self, value);
+}
+
 /* The C functions first: one may be called `source`. */
 static PyObject *
 library_getattro(PyObject *self, PyObject *name)
@@ -635,6 +684,11 @@ library_getattro(PyObject *self, PyObject *name)
         library->functions == NULL ? NULL : PyDict_GetItemWithError(library->functions, name);
     if (function != NULL || PyErr_Occurred()) {
         return Py_XNewRef(function);
+    }
+    const struct plan_variable *variable = find_variable(library, name);
+    if (variable != NULL) {
+        void *place = variable_place(library, variable);
+        return place == NULL ? NULL : variable_get(variable, &library->shared.records, place, self);
     }
     PyObject *value = PyObject_GenericGetAttr(self, name);
     if (value != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -705,6 +759,22 @@ library_repr(PyObject *self)
     return result;
 }
 
+/* {"point": dtype}, of the structs that functions and variables speak of. */
+static PyObject *
+library_get_dtypes(PyObject *self, void *Py_UNUSED(closure))
+{
+    const struct library *library = (struct library *)self;
+    PyObject *dtypes = PyDict_New();
+    for (size_t i = 0; dtypes != NULL && i < library->plans.record_count; i++) {
+        const char *name = library->plans.records[i].short_name;
+        PyObject *dtype = PyTuple_GET_ITEM(library->shared.records.dtypes, (Py_ssize_t)i);
+        if (name != NULL && PyDict_SetItemString(dtypes, name, dtype) < 0) {
+            Py_CLEAR(dtypes);
+        }
+    }
+    return dtypes;
+}
+
 static PyMemberDef LIBRARY_MEMBERS[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct library, weak_references), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -719,6 +789,9 @@ static PyGetSetDef LIBRARY_GETSET[] = {
     {"__name__", library_get_name, NULL, "The name given to tw.compile.", NULL},
     {"source", library_get_source, NULL, "The C text, a str; several texts one after the other.",
      NULL},
+    {"dtypes", library_get_dtypes, NULL,
+     "The dtypes of the structs that functions and variables use, by tag or typedef: a dict.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -728,6 +801,7 @@ static PyType_Slot LIBRARY_SLOTS[] = {
     {Py_tp_methods, LIBRARY_METHODS},
     {Py_tp_getset, LIBRARY_GETSET},
     {Py_tp_getattro, library_getattro},
+    {Py_tp_setattro, library_setattro},
     {Py_tp_repr, library_repr},
     {Py_tp_traverse, library_traverse},
     {Py_tp_clear, library_clear},
@@ -1081,8 +1155,9 @@ compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyO
 }
 
 const char compile_doc[] =
-    "compile(source, *, T=None, headers=(), define_macros=(), undef_macros=(), include_dirs=(),\n"
-    "        libraries=(), library_dirs=(), extra_compile_args=(), name=None, force=False)\n"
+    "compile(source='', *, declare=None, functions=None, T=None, U=None, headers=(),\n"
+    "        define_macros=(), undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
+    "        extra_compile_args=(), name=None, force=False)\n"
     "--\n\n"
     "Compile C functions; their C99 prototypes say how Python calls them.\n"
     "\n"
@@ -1104,10 +1179,17 @@ const char compile_doc[] =
     "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or "
     "None,\n"
     "    ``PyObject *`` any object.\n"
-    "T : str, optional\n"
-    "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on "
-    "first "
-    "use.\n"
+    "declare : str, optional\n"
+    "    Prototypes apart from the source, in the functions' own order of parameters, for C that "
+    "is not to be\n"
+    "    changed and for functions of ``libraries``. A dimension may have a name that is no "
+    "parameter.\n"
+    "functions : str or list of str, optional\n"
+    "    The only functions and variables to be had.\n"
+    "T, U : str, optional\n"
+    "    Dtype characters, \"fdFD\": the type ``T`` (``U``) of the source stands for each, "
+    "compiled "
+    "on first use.\n"
     "    Without a list, ``#pragma tinyweave T \"fdFD\"`` in the source, else the integer and "
     "floating "
     "types.\n"

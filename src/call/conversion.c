@@ -417,6 +417,13 @@ number_object(int type, const void *slot)
     }
 }
 
+size_t
+number_size(int type)
+{
+    const struct number_type *number = number_type(type);
+    return (size_t)number->size * (number->kind == KIND_COMPLEX ? 2 : 1);
+}
+
 /* ---- Arrays: casts ---- */
 
 static int

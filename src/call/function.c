@@ -392,19 +392,72 @@ wrong_dimensions(const struct invocation *invocation, int index, int dimensions)
     return -1;
 }
 
+/* A pointer to a struct may be a handle that C gave: an address, or None. */
+static int
+take_address(struct invocation *invocation, int index)
+{
+    Py_buffer view = {.obj = NULL};
+    struct conversion to = conversion_of(invocation, index);
+    return convert_pointer(&to, invocation->given[index], 1, &view,
+                           (void **)invocation->slots[index]);
+}
+
+static PyObject *
+take_records(struct invocation *invocation, int index)
+{
+    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
+    const struct records *records = &invocation->function->shared->records;
+    struct conversion to = conversion_of(invocation, index);
+    return (parameter->role == ROLE_IN ? record_array : record_inout)(&to, records, parameter->type,
+                                                                      invocation->given[index]);
+}
+
+/* A buffer of bytes, whatever its items are: bytearray, an array of dtype S8 ... The value itself where it is
+ * none. A new reference. */
+static PyObject *
+text_array(PyObject *value)
+{
+    bool bytes = PyArray_Check(value) && PyArray_TYPE((PyArrayObject *)value) == NPY_BYTE;
+    if (bytes || PyBytes_Check(value) || !PyObject_CheckBuffer(value)) {
+        return Py_NewRef(value);
+    }
+    return PyArray_FromBuffer(value, PyArray_DescrFromType(NPY_BYTE), -1, 0);
+}
+
+static PyObject *
+convert_text(const struct conversion *to, PyObject *value, bool in)
+{
+    PyObject *array = text_array(value);
+    PyObject *result = NULL;
+    if (array != NULL) {
+        result = in ? convert_array(to, array) : convert_inout(to, array);
+        Py_DECREF(array);
+    }
+    return result;
+}
+
 static int
 take_array(struct invocation *invocation, int index)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[index];
     PyObject *value = invocation->given[index];
     bool in = parameter->role == ROLE_IN;
-    if (is_right(value, type_of(invocation, parameter->type),
-                 in ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY)) {
+    bool record = plan_is_record(parameter->type);
+    if (record && parameter->dimensions < 0 && (value == Py_None || PyLong_Check(value))) {
+        return take_address(invocation, index);
+    }
+    if (record) {
+        invocation->arrays[index] = take_records(invocation, index);
+    }
+    else if (is_right(value, type_of(invocation, parameter->type),
+                      in ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY)) {
         invocation->arrays[index] = Py_NewRef(value);
     }
     else {
         struct conversion to = conversion_of(invocation, index);
-        invocation->arrays[index] = in ? convert_array(&to, value) : convert_inout(&to, value);
+        invocation->arrays[index] = parameter->is_text ? convert_text(&to, value, in)
+                                    : in               ? convert_array(&to, value)
+                                                       : convert_inout(&to, value);
     }
     if (invocation->arrays[index] == NULL) {
         return -1;
@@ -578,6 +631,16 @@ check_shape(const struct invocation *invocation, int index)
     return 0;
 }
 
+static PyArray_Descr *
+dtype_of(const struct invocation *invocation, int type)
+{
+    if (plan_is_record(type)) {
+        PyObject *dtypes = invocation->function->shared->records.dtypes;
+        return (PyArray_Descr *)Py_NewRef(PyTuple_GET_ITEM(dtypes, type - PLAN_RECORD));
+    }
+    return PyArray_DescrFromType(type_of(invocation, type));
+}
+
 /* A new array, zero, as its extents say. */
 static PyObject *
 new_array(const struct invocation *invocation, const struct plan_parameter *parameter)
@@ -597,7 +660,7 @@ new_array(const struct invocation *invocation, const struct plan_parameter *para
         }
         shape[axis] = extent;
     }
-    PyArray_Descr *dtype = PyArray_DescrFromType(type_of(invocation, parameter->type));
+    PyArray_Descr *dtype = dtype_of(invocation, parameter->type);
     return dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
 }
 
@@ -616,9 +679,11 @@ settle_shapes(struct invocation *invocation)
     }
     for (int i = 0; i < invocation->plan->array_count; i++) {
         int index = invocation->plan->arrays[i];
-        int result = invocation->arrays[index] != NULL ? check_shape(invocation, index)
-                                                       : allocate(invocation, index);
-        if (result < 0) {
+        bool given = invocation->given[index] != NULL;
+        if (given && invocation->arrays[index] == NULL) {
+            continue; /* an address */
+        }
+        if ((given ? check_shape(invocation, index) : allocate(invocation, index)) < 0) {
             return -1;
         }
         invocation->bytes += (size_t)PyArray_NBYTES((PyArrayObject *)invocation->arrays[index]);
@@ -632,6 +697,9 @@ settle_shapes(struct invocation *invocation)
 static inline bool
 meets(PyObject *a, PyObject *b)
 {
+    if (a == NULL || b == NULL) { /* an address that C gave */
+        return false;
+    }
     const char *start = PyArray_BYTES((PyArrayObject *)a);
     const char *other = PyArray_BYTES((PyArrayObject *)b);
     return start < other + PyArray_NBYTES((PyArrayObject *)b) &&
@@ -698,6 +766,9 @@ fill_pointers(struct invocation *invocation)
     for (int i = 0; i < plan->array_count; i++) {
         int index = plan->arrays[i];
         PyArrayObject *array = (PyArrayObject *)invocation->arrays[index];
+        if (array == NULL) {
+            continue; /* an address, in its slot already */
+        }
         *(void **)invocation->slots[index] = PyArray_DATA(array);
         if (plan->parameters[index].role == ROLE_OUT && invocation->given[index] != NULL) {
             memset(PyArray_DATA(array), 0, (size_t)PyArray_NBYTES(array));
@@ -742,6 +813,21 @@ returned_array(const struct invocation *invocation, const void *data)
     return array;
 }
 
+/* The address; of a struct, a view of it, so that it can be passed on as what it is. */
+static PyObject *
+returned_pointer(const struct invocation *invocation, void *data)
+{
+    const struct plan_parameter *returned = &invocation->plan->returned;
+    if (!plan_is_record(returned->type)) {
+        return PyLong_FromVoidPtr(data);
+    }
+    if (data == NULL) {
+        Py_RETURN_NONE;
+    }
+    return record_view(&invocation->function->shared->records, returned->type, data,
+                       returned->readonly, invocation->function->library);
+}
+
 /* What the C function returned. */
 static PyObject *
 returned(const struct invocation *invocation)
@@ -762,7 +848,7 @@ returned(const struct invocation *invocation)
         }
         return *(PyObject *const *)slot;
     default:
-        return PyLong_FromVoidPtr(*(void *const *)slot);
+        return returned_pointer(invocation, *(void *const *)slot);
     }
 }
 
@@ -788,6 +874,13 @@ pack(PyObject **items, Py_ssize_t count)
     return tuple;
 }
 
+/* One struct: a NumPy scalar. */
+static PyObject *
+new_record(PyObject *array)
+{
+    return PyArray_ToScalar(PyArray_DATA((PyArrayObject *)array), (PyArrayObject *)array);
+}
+
 static PyObject *
 collect(const struct invocation *invocation, slot *numbers)
 {
@@ -808,7 +901,10 @@ collect(const struct invocation *invocation, slot *numbers)
         }
         else if (parameter->role == ROLE_OUT) {
             bool passed = invocation->given[i] != NULL; /* which may have been copied */
-            items[count++] = Py_NewRef(passed ? invocation->given[i] : invocation->arrays[i]);
+            bool one = !passed && parameter->dimensions == 0;
+            items[count] = one ? new_record(invocation->arrays[i])
+                               : Py_NewRef(passed ? invocation->given[i] : invocation->arrays[i]);
+            failed = items[count++] == NULL;
         }
     }
     if (!failed) {
@@ -1012,7 +1108,9 @@ write_results(const struct plan *plan, struct buffer *text)
         const char *type = plan->result == ROLE_STRING   ? "str"
                            : plan->result == ROLE_OBJECT ? "object"
                            : plan->result == ROLE_NUMBER ? number_name(plan->returned.type)
-                                                         : "address";
+                           : plan->result == ROLE_OUT || plan_is_record(plan->returned.type)
+                               ? "array"
+                               : "address";
         buffer_printf(text, "%s%s", comma, type);
         comma = ", ";
     }

@@ -7,6 +7,7 @@
 
 #include "../frontend/function.h"
 #include "call.h"
+#include "record.h"
 
 struct kernel;
 
@@ -24,6 +25,7 @@ struct function_library {
     char *letters
         [TYPE_VARIABLES]; /* the dtypes that each type variable may stand for, NumPy's characters */
     function_kernel *kernel_for;
+    struct records records;
 };
 
 /* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */

@@ -433,6 +433,19 @@ check_plans(const struct program *program, const struct plans *plans, struct spo
                      plans->items[0].name, plans->items[0].refusal);
 }
 
+static int
+name_records(const struct program *program, struct plans *plans, struct spot *spot)
+{
+    int result = plan_name_records(plans, &program->declare.declarations);
+    for (size_t i = 0; i < program->count && result == 0; i++) {
+        result = plan_name_records(plans, &program->units[i].declarations);
+    }
+    if (result < 0) {
+        *spot = (struct spot){0};
+    }
+    return result;
+}
+
 int
 program_read(struct program *program, struct plans *plans, struct spot *spot)
 {
@@ -452,6 +465,9 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
         }
     }
     plans->variables = program->variables;
+    if (name_records(program, plans, spot) < 0) {
+        return -1;
+    }
     return check_wanted(program, plans, spot) < 0 ? -1 : check_plans(program, plans, spot);
 }
 

@@ -71,6 +71,7 @@ struct plan_field {
 struct plan_record {
     const struct record *read; /* while the text is there */
     const char *name;          /* "struct point" */
+    const char *short_name;    /* its tag, else that of a typedef; NULL: neither */
     struct plan_field *fields;
     int count;
     size_t size; /* bytes */
@@ -208,6 +209,9 @@ int plan_number(const struct type *type);
 
 /* The type that an array's elements have in the end; how many dimensions there are. */
 const struct type *plan_element(const struct type *type, int *dimensions);
+
+/* Names the records without a tag by the typedefs among the declarations. Returns 0, or -1 when memory is out. */
+int plan_name_records(struct plans *plans, const struct declarations *declarations);
 
 /* The record of a struct or union, planned on first sight: PLAN_RECORD and its index. PLAN_NONE, with `reason`
  * in words that follow "has" where NumPy has no dtype for it, or it is not complete (NULL); or, without

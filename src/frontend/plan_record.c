@@ -161,6 +161,9 @@ plan_record_of(struct plans *plans, const struct type *type, const char **reason
                                  .name = describe(plans, type, ""),
                                  .size = read->size,
                                  .alignment = read->alignment};
+    if (read->name != NULL) {
+        record.short_name = arena_text(&plans->arena, read->name->start, read->name->length);
+    }
     record.fields = arena_take(&plans->arena, (count_fields(read) + 1) * sizeof(*record.fields));
     if (record.fields == NULL || record.name == NULL) {
         *reason = NO_MEMORY;
@@ -182,6 +185,28 @@ plan_record_of(struct plans *plans, const struct type *type, const char **reason
     plans->records = records;
     records[plans->record_count] = record;
     return PLAN_RECORD + (int)plans->record_count++;
+}
+
+int
+plan_name_records(struct plans *plans, const struct declarations *declarations)
+{
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *declaration = &declarations->items[i];
+        int index = declaration->storage != STORAGE_TYPEDEF || declaration->type->record == NULL
+                        ? PLAN_NONE
+                        : find_record(plans, declaration->type->record);
+        if (index == PLAN_NONE || plans->records[index - PLAN_RECORD].short_name != NULL) {
+            continue;
+        }
+        const char *name =
+            arena_text(&plans->arena, declaration->name->start, declaration->name->length);
+        plans->records[index - PLAN_RECORD].short_name = name;
+        plans->records[index - PLAN_RECORD].name = name;
+        if (name == NULL) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* ---- Variables ---- */

@@ -3,7 +3,7 @@ from inspect import Signature
 from os import PathLike
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_check_only
 
-from numpy import ndarray
+from numpy import dtype, ndarray
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import numexpr as numexpr
@@ -95,7 +95,10 @@ class Library:
     def __name__(self) -> str: ...
     @property
     def source(self) -> str: ...
-    def __getattr__(self, name: str) -> Function: ...
+    @property
+    def dtypes(self) -> dict[str, dtype[Any]]: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
 
 def blitz(
     expr: str,
@@ -105,9 +108,12 @@ def blitz(
     verbose: int = 0,
 ) -> None: ...
 def compile(
-    source: str | PathLike[str] | Sequence[str | PathLike[str]],
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = "",
     *,
+    declare: str | None = None,
+    functions: str | Sequence[str] | None = None,
     T: str | None = None,
+    U: str | None = None,
     headers: str | Sequence[str] = (),
     define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
     undef_macros: str | Sequence[str] = (),
