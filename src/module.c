@@ -11,6 +11,7 @@
 #include "call/compile.h"
 #include "call/evaluate.h"
 #include "call/expression.h"
+#include "call/ext_tools.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "call/toolchain.h"
@@ -320,6 +321,9 @@ static PyMethodDef METHODS[] = {
     {"explain", (PyCFunction)(void (*)(void))explain_call, METH_FASTCALL | METH_KEYWORDS,
      explain_doc},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
+    {"_ext_argument", ext_tools_argument, METH_VARARGS, "the C type of a value, as ext_tools has it"},
+    {"_ext_function", ext_tools_function, METH_VARARGS, "a snippet as a C function, for ext_tools"},
+    {"_ext_macros", ext_tools_macros, METH_NOARGS, "the macros that snippets see, as C text"},
     {"_native_compiler", toolchain_find, METH_VARARGS, toolchain_find_doc},
     {"_native_build", (PyCFunction)(void (*)(void))toolchain_build, METH_VARARGS | METH_KEYWORDS,
      toolchain_build_doc},

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_c
 from numpy import ndarray
 from numpy.typing import ArrayLike, DTypeLike
 
+from . import ext_tools as ext_tools
 from . import numexpr as numexpr
 from . import templates as templates
 
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "explain",
     "expression",
+    "ext_tools",
     "get_num_threads",
     "inline",
     "numexpr",
