@@ -35,10 +35,28 @@
 
 #define NAME_LIMIT 250 /* bytes of an argument's name */
 
+/* Whether the code itself says the name, or a macro may: a function of the support code has names of its own,
+ * and a variable nobody uses is a warning of other compilers. */
+static bool
+uses_closely(const struct snippet *snippet, const char *name)
+{
+    for (int i = 0; i < SNIPPET_SOURCES; i++) {
+        const struct tokens *tokens = &snippet->sources[i].tokens;
+        for (size_t k = 0; k < tokens->count; k++) {
+            const struct token *token = &tokens->items[k];
+            if ((i == SNIPPET_CODE || token->directive) && token->kind == TOKEN_IDENTIFIER &&
+                token_is(token, name)) {
+                return true;
+            }
+        }
+    }
+    return snippet->preamble.uses_everything;
+}
+
 static bool
 uses(const struct snippet *snippet, const char *name)
 {
-    return preamble_uses(&snippet->preamble, name);
+    return snippet->plain ? uses_closely(snippet, name) : preamble_uses(&snippet->preamble, name);
 }
 
 void
@@ -300,21 +318,24 @@ check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
     return 0;
 }
 
-/* The type of an argument's variable, by its alias or spelled out. */
+/* "tw_type_0 a", or its type spelled out: "long a", "double *x". */
 static void
-emit_type(struct buffer *text, const struct snippet *snippet, size_t index)
+emit_variable(struct buffer *text, const struct snippet *snippet, size_t index)
 {
     const struct argument_type *type = &snippet->types[index];
+    const char *name = snippet->names[index];
     bool array = type->kind == ARGUMENT_ARRAY;
-    if (snippet->plain && type->kind == ARGUMENT_OBJECT) {
-        buffer_append_string(text, "PyObject *");
-    }
-    else if (snippet->plain) {
-        buffer_printf(text, "%s%s%s", array && type->readonly ? "const " : "",
-                      argument_c_type(type), array ? " *" : "");
+    const char *c_type = type->kind == ARGUMENT_OBJECT ? "PyObject *" : argument_c_type(type);
+    if (!snippet->plain) {
+        buffer_printf(text, "tw_type_%zu %s", index, name);
     }
     else {
-        buffer_printf(text, "tw_type_%zu", index);
+        bool pointer = c_type[strlen(c_type) - 1] == '*';
+        buffer_printf(text, "%s%s%s%s", array && type->readonly ? "const " : "", c_type,
+                      array     ? " *"
+                      : pointer ? ""
+                                : " ",
+                      name);
     }
 }
 
@@ -406,9 +427,9 @@ scalar_member(enum argument_kind kind)
 static void
 emit_complex(struct buffer *text, const struct snippet *snippet, size_t index, const char *member)
 {
-    emit_type(text, snippet, index);
-    buffer_printf(text, " %s = {tw_args[%zu].tw_value.%s[0], tw_args[%zu].tw_value.%s[1]};\n",
-                  snippet->names[index], index, member, index, member);
+    emit_variable(text, snippet, index);
+    buffer_printf(text, " = {tw_args[%zu].tw_value.%s[0], tw_args[%zu].tw_value.%s[1]};\n", index,
+                  member, index, member);
 }
 
 /* "tw_shape Na = (tw_shape)tw_args[0].tw_dims;" when the snippet says Na. */
@@ -428,8 +449,8 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
 {
     const char *name = snippet->names[index];
     if (uses(snippet, name)) {
-        emit_type(text, snippet, index);
-        buffer_printf(text, " %s = tw_args[%zu].tw_value.tw_p;\n", name, index);
+        emit_variable(text, snippet, index);
+        buffer_printf(text, " = tw_args[%zu].tw_value.tw_p;\n", index);
     }
     emit_derived(text, snippet, index, "tw_shape", "N", "", "tw_dims");
     emit_derived(text, snippet, index, "tw_shape", "S", "", "tw_strides");
@@ -478,8 +499,8 @@ emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
                      kind == ARGUMENT_COMPLEX ? "tw_complex_d" : "tw_complex_f");
     }
     else {
-        emit_type(text, snippet, index);
-        buffer_printf(text, " %s = tw_args[%zu].tw_value.%s;\n", name, index, scalar_member(kind));
+        emit_variable(text, snippet, index);
+        buffer_printf(text, " = tw_args[%zu].tw_value.%s;\n", index, scalar_member(kind));
     }
 }
 
