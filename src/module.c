@@ -12,6 +12,7 @@
 #include "call/evaluate.h"
 #include "call/expression.h"
 #include "call/ext_tools.h"
+#include "call/extension.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "call/toolchain.h"
@@ -313,6 +314,8 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"extension", (PyCFunction)(void (*)(void))extension_call, METH_FASTCALL | METH_KEYWORDS,
+     extension_doc},
     {"blitz", (PyCFunction)(void (*)(void))blitz_call, METH_FASTCALL | METH_KEYWORDS, blitz_doc},
     {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
      evaluate_doc},
@@ -497,7 +500,7 @@ free_module(void *pointer)
     formula_classes_free(state);
     Py_CLEAR(state->ufuncs);
     Py_CLEAR(state->errstate);
-    if (state->helpers != NULL) {
+    if (state->helpers != NULL && state->extensions == 0) { /* modules call them to the very end */
         image_free(state->helpers);
     }
     free_heap(state->heap);

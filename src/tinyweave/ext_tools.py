@@ -272,6 +272,13 @@ class arg_spec:
             return _EXPECTED[self.kind]
         return f"{'an' if self.readonly else 'a writable'} array of {self.dtype}"
 
+    def _row(self, dimensions):
+        """Of the table of parameters: struct tw_parameter of ext_tools.h."""
+        kind, number, readonly = self._type
+        writable = int(kind == "array" and not readonly)
+        names = f"{_c_string(self.name)}, {_c_string(self.expected)}"
+        return f"    {{{names}, TW_{kind.upper()}, {number}, {writable}, {dimensions}}},\n"
+
     def __eq__(self, other):
         return isinstance(other, arg_spec) and (self.name, self._type) == (other.name, other._type)
 
@@ -413,18 +420,7 @@ class ext_function_from_specs:
     def _wrapper(self, dimensions):
         """The C text around the code: the table of parameters and what Python calls."""
         name, count = f"tw_ext_{self.name}", len(self.arg_specs)
-        rows = [
-            "    {%s, %s, TW_%s, %d, %d, %d},\n"
-            % (
-                _c_string(spec.name),
-                _c_string(spec.expected),
-                spec.kind.upper(),
-                spec._type[1],
-                spec.kind == "array" and not spec.readonly,
-                mask,
-            )
-            for spec, mask in zip(self.arg_specs, dimensions, strict=True)
-        ]
+        rows = [spec._row(mask) for spec, mask in zip(self.arg_specs, dimensions, strict=True)]
         table = (
             f"static const struct tw_parameter {name}_parameters[] = {{\n{''.join(rows)}}};\n\n"
             if rows
@@ -445,9 +441,9 @@ class ext_function_from_specs:
         lines = [f"{self.name}($module, {names})" if names else f"{self.name}($module)", "--", ""]
         lines += [f"{self.name}({names})", ""]
         lines += [f"{spec.name} : {spec.expected}" for spec in self.arg_specs]
-        name = f"tw_ext_{self.name}"
+        function = f"(PyCFunction)(void (*)(void))tw_ext_{self.name}"
         return (
-            f"    {{{_c_string(self.name)}, (PyCFunction)(void (*)(void)){name}, METH_FASTCALL | METH_KEYWORDS,\n"
+            f"    {{{_c_string(self.name)}, {function}, METH_FASTCALL | METH_KEYWORDS,\n"
             f"     {_c_string(chr(10).join(lines))}}},\n"
         )
 
@@ -519,7 +515,7 @@ _FIRST = """\
  * sha256 {digest} */
 """
 
-# Python's own headers come first. complex.h, which NumPy's headers bring, takes the short names I and complex.
+# Python's own headers come first.
 _HEADERS = """\
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -583,7 +579,7 @@ PyInit_{bare}(void)
 }}
 """
 
-# Macros of system headers and compilers that are good names of arguments.
+# Macros of compilers and of complex.h, which NumPy's headers bring, that are good names of arguments.
 _SYSTEM_MACROS = ("I", "complex", "imaginary", "linux", "unix", "major", "minor")
 
 _GENERATED = '#line 1 "tw:generated"'
@@ -714,14 +710,13 @@ _STUB = '''\
 {stamp}
 """
 
-import os
 import sys
+from pathlib import Path
 
 import tinyweave
 
-_folder = os.path.dirname(os.path.abspath(__file__))
 sys.modules[__name__] = tinyweave.extension(
-    [os.path.join(_folder, {source!r}), *{sources!r}],
+    [Path(__file__).with_suffix(".c").absolute(){sources}],
     __name__,
 {options})
 '''
@@ -735,8 +730,8 @@ class ext_module:
     name : str
         Its name, an ASCII identifier.
     compiler : str
-        The command of the C compiler, as ``"gcc"`` or ``"gcc -m64"``; by default the environment's TINYWEAVE_CC,
-        else its CC, else cc, gcc or clang.
+        The command of the C compiler, as ``"gcc"`` or ``"gcc -m64"``; by default the environment's
+        TINYWEAVE_CC, else its CC, else cc, gcc or clang.
 
     Attributes
     ----------
@@ -866,8 +861,9 @@ class ext_module:
     def compile(self, location=".", compiler=None, verbose=0, **kw):
         """Write and build the module; afterwards it can be imported from `location`.
 
-        With a C compiler on the machine the result is an ordinary extension module, optimised. Without one a
-        small Python file loads the C file through tinyweave. What is there and still right is not built again.
+        With a C compiler on the machine the result is an ordinary extension module, optimised. Without one
+        a small Python file loads the C file through tinyweave. What is there and still right is not built
+        again.
 
         Parameters
         ----------
@@ -987,8 +983,7 @@ class ext_module:
         return _STUB.format(
             name=self.name,
             stamp=stamp,
-            source=f"{self.name}.c",
-            sources=[os.path.abspath(path) for path in options["sources"]],
+            sources="".join(f", Path({os.path.abspath(path)!r})" for path in options["sources"]),
             options=lines,
         )
 
