@@ -76,6 +76,8 @@ struct state {
         *formula_classes; /* made when the first formula is read (frontend/formula.c) */
     size_t compiles;
     size_t memory_hits;
+    size_t
+        extensions; /* modules whose init code was entered: their code stays (call/extension.c) */
     size_t load_errors; /* objects from disk the loader refused */
 #define FIELD(name) PyObject *name_##name;
     STATE_NAMES(FIELD)

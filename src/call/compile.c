@@ -17,11 +17,12 @@
 
 #include "../../cache/kernel.h"
 #include "../backend/library.h"
-#include "../frontend/diagnostic.h"
 #include "../frontend/function.h"
 #include "../state.h"
 #include "function.h"
 #include "options.h"
+#include "report.h"
+#include "source.h"
 
 #define FUNCTION "compile"
 
@@ -83,20 +84,6 @@ fill_source(struct source *source, const char *label, const char *argument, cons
         .label = label, .argument = argument, .text = length > 0 ? text : "", .length = length};
 }
 
-/* The folder of a source that is a file is searched for its headers first. */
-static int
-add_folder(PyObject *path, struct strings *folders)
-{
-    const char *text = PyBytes_AS_STRING(path);
-    const char *slash = strrchr(text, '/');
-    size_t length = slash == NULL ? 0 : (size_t)(slash - text);
-    return strings_append(folders,
-                          length > 0      ? text
-                          : slash == text ? "/"
-                                          : ".",
-                          length > 0 ? length : 1);
-}
-
 static int
 fill_folders(struct build *build)
 {
@@ -105,7 +92,7 @@ fill_folders(struct build *build)
     int result = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts) && result == 0; i++) {
         PyObject *path = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, i), 1);
-        result = path == Py_None ? 0 : add_folder(path, &folders);
+        result = path == Py_None ? 0 : source_add_folder(path, &folders);
     }
     for (size_t i = 0; i < build->options.include_dirs.count && result == 0; i++) {
         const char *folder = build->options.include_dirs.items[i];
@@ -208,25 +195,15 @@ file_of(const struct build *build, const struct source *source)
 static void
 raise_spot(const struct build *build, const struct spot *spot, const char *file)
 {
-    if (spot->message[0] == '\0') {
-        if (!PyErr_Occurred()) {
-            PyErr_NoMemory();
-        }
-        return;
-    }
-    diagnostic_raise(build->state->compile_error, FUNCTION, spot,
-                     file[0] != '\0' ? file : file_of(build, spot->source));
+    report_spot(build->state, FUNCTION, spot,
+                file[0] != '\0' ? file : file_of(build, spot->source));
 }
 
 static void
 raise_problem(const struct build *build, const struct problem *problem)
 {
-    if (problem->kind != PROBLEM_COMPILE && problem->kind != PROBLEM_SYMBOL) {
-        if (problem->kind != PROBLEM_NONE) {
-            state_raise(problem, PyExc_OSError);
-        }
-        return;
-    }
+    struct spot spot = {0};
+    char file[256];
     /* macros and headers once, then each text */
     size_t count = 0;
     struct source *sources = calloc(PREAMBLE_TEXTS + build->program.count + 1, sizeof(*sources));
@@ -243,10 +220,9 @@ raise_problem(const struct build *build, const struct problem *problem)
     if (build->program.declare.count > 0) {
         sources[count++] = build->program.declare.sources[build->program.declare.count - 1];
     }
-    struct spot spot = {0};
-    char file[256];
-    diagnostic_locate(problem, sources, count, &spot, file);
-    raise_spot(build, &spot, file);
+    if (report_locate(problem, sources, count, &spot, file)) {
+        raise_spot(build, &spot, file);
+    }
     free(sources);
 }
 
@@ -941,89 +917,6 @@ make_library(PyObject *module, const struct request *request, PyObject *texts, P
     return library;
 }
 
-/* ---- The sources ---- */
-
-static PyObject *
-read_file(PyObject *path)
-{
-    PyObject *io = PyImport_ImportModule("io");
-    PyObject *file = io == NULL ? NULL : PyObject_CallMethod(io, "open", "Os", path, "rb");
-    PyObject *bytes = file == NULL ? NULL : PyObject_CallMethod(file, "read", NULL);
-    PyObject *closed = file == NULL ? NULL : PyObject_CallMethod(file, "close", NULL);
-    if (closed == NULL) {
-        Py_CLEAR(bytes);
-    }
-    Py_XDECREF(closed);
-    Py_XDECREF(file);
-    Py_XDECREF(io);
-    return bytes;
-}
-
-/* Editors put a byte order mark in front, which is no C. Takes the reference. */
-static PyObject *
-without_mark(PyObject *bytes)
-{
-    if (bytes == NULL || !PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) < 3 ||
-        memcmp(PyBytes_AS_STRING(bytes), "\xef\xbb\xbf", 3) != 0) {
-        return bytes;
-    }
-    PyObject *rest =
-        PyBytes_FromStringAndSize(PyBytes_AS_STRING(bytes) + 3, PyBytes_GET_SIZE(bytes) - 3);
-    Py_DECREF(bytes);
-    return rest;
-}
-
-/* A str is C text, an os.PathLike a file -> (bytes, path or None) */
-static PyObject *
-read_text(PyObject *source)
-{
-    if (PyUnicode_Check(source)) {
-        PyObject *bytes = without_mark(PyUnicode_AsUTF8String(source));
-        return bytes == NULL ? NULL : Py_BuildValue("(NO)", bytes, Py_None);
-    }
-    if (!PyObject_HasAttrString(source, "__fspath__")) {
-        PyErr_Format(PyExc_TypeError,
-                     FUNCTION
-                     "(): 'source' must be str, the C text, an os.PathLike of a file, or a "
-                     "list of these, not %.100s",
-                     Py_TYPE(source)->tp_name);
-        return NULL;
-    }
-    PyObject *path = NULL;
-    if (PyUnicode_FSConverter(source, &path) == 0) {
-        return NULL;
-    }
-    PyObject *bytes = without_mark(read_file(source));
-    PyObject *pair = bytes == NULL ? NULL : PyTuple_Pack(2, bytes, path);
-    Py_XDECREF(bytes);
-    Py_DECREF(path);
-    return pair;
-}
-
-static PyObject *
-read_texts(PyObject *source)
-{
-    PyObject *items = PyList_Check(source) || PyTuple_Check(source) ? PySequence_Tuple(source)
-                                                                    : PyTuple_Pack(1, source);
-    Py_ssize_t count = items == NULL ? 0 : PyTuple_GET_SIZE(items);
-    PyObject *texts = items == NULL ? NULL : PyTuple_New(count);
-    for (Py_ssize_t i = 0; texts != NULL && i < count; i++) {
-        PyObject *text = read_text(PyTuple_GET_ITEM(items, i));
-        if (text == NULL) {
-            Py_CLEAR(texts);
-        }
-        else {
-            PyTuple_SET_ITEM(texts, i, text);
-        }
-    }
-    Py_XDECREF(items);
-    if (texts != NULL && count == 0) {
-        PyErr_SetString(PyExc_ValueError, FUNCTION "(): 'source' is an empty list");
-        Py_CLEAR(texts);
-    }
-    return texts;
-}
-
 /* ---- Reading the arguments of compile itself ---- */
 
 static int
@@ -1107,7 +1000,7 @@ static PyObject *
 request_texts(const struct request *request)
 {
     return request->source == NULL ? Py_BuildValue("((yO))", "", Py_None)
-                                   : read_texts(request->source);
+                                   : source_read(request->source, FUNCTION);
 }
 
 static PyObject *

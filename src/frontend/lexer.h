@@ -81,4 +81,8 @@ int token_compare(const struct token *a, const struct token *b);
 #define CHECK_DEPTH 500
 int check_source(const struct source *source, bool snippet, struct spot *spot);
 
+/* The same for a whole module's text, where #if chooses what libtcc will see: refuses only what libtcc would
+ * take wrongly or not survive, and leaves to it what it refuses itself. */
+int check_module(const struct source *source, struct spot *spot);
+
 #endif

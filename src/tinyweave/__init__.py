@@ -20,6 +20,7 @@ from ._core import (
     evaluate,
     explain,
     expression,
+    extension,
     get_num_threads,
     inline,
     set_num_threads,
@@ -41,6 +42,8 @@ __all__ = [
     "evaluate",
     "explain",
     "expression",
+    "ext_tools",
+    "extension",
     "get_num_threads",
     "inline",
     "numexpr",
@@ -50,8 +53,8 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name == "numexpr":  # imported when it is first asked for
+    if name in ("ext_tools", "numexpr"):  # imported when they are first asked for
         from importlib import import_module
 
-        return import_module(f"{__name__}.numexpr")
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
