@@ -13,6 +13,7 @@
 #include "call/expression.h"
 #include "call/frame.h"
 #include "call/inline.h"
+#include "call/toolchain.h"
 #include "../runtime/threads.h"
 #include "frontend/formula.h"
 #include "call/interpret.h"
@@ -319,6 +320,9 @@ static PyMethodDef METHODS[] = {
     {"explain", (PyCFunction)(void (*)(void))explain_call, METH_FASTCALL | METH_KEYWORDS,
      explain_doc},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
+    {"_native_compiler", toolchain_find, METH_VARARGS, toolchain_find_doc},
+    {"_native_build", (PyCFunction)(void (*)(void))toolchain_build, METH_VARARGS | METH_KEYWORDS,
+     toolchain_build_doc},
     {"get_num_threads", core_get_num_threads, METH_NOARGS,
      "get_num_threads($module, /)\n--\n\n"
      "How many threads an array expression may run on, the caller's own included.\n\n"
