@@ -60,7 +60,7 @@ ARITHMETIC(tw_complexf, float, f)
 
 /* NumPy's power (numpy/_core/src/umath/funcs.inc.src): products for small integers, else the C library's.
  * 0 to a power that is not positive is NaN. */
-#define POWER(type, part, f, F)                                                              \
+#define POWER(type, part, f, F)                                                                    \
     static type complex_integer_pow##f(type x, long n)                                             \
     {                                                                                              \
         type power = {1, 0};                                                                       \
@@ -84,7 +84,7 @@ ARITHMETIC(tw_complexf, float, f)
                    : y.real == 3 ? complex_mul##f(x, complex_mul##f(x, x))                         \
                                  : complex_integer_pow##f(x, (long)y.real);                        \
         }                                                                                          \
-        part complex power = cpow##f(CMPLX##F(x.real, x.imag), CMPLX##F(y.real, y.imag));             \
+        part complex power = cpow##f(CMPLX##F(x.real, x.imag), CMPLX##F(y.real, y.imag));          \
         return (type){creal##f(power), cimag##f(power)};                                           \
     }
 
