@@ -22,6 +22,7 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
+#include "arithmetic.h"
 #include "macros.h"
 #include "pointers.h"
 
@@ -140,7 +141,8 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
 {
     struct source *source = &unit->sources[PREAMBLE_TEXTS];
     if (scan(unit, spot) < 0 || check_source(source, false, spot) < 0 ||
-        refuse_raise(source, spot) < 0 || macros_check(unit->sources, unit->count, spot) < 0) {
+        arithmetic_check(source, spot) < 0 || refuse_raise(source, spot) < 0 ||
+        macros_check(unit->sources, unit->count, spot) < 0) {
         return -1;
     }
     unit->text = malloc(source->length + 1);
@@ -494,29 +496,46 @@ program_free(struct program *program)
 
 /* ---- The unit ---- */
 
+/* Whether complex numbers may be at hand though no type variable is one. */
+static bool
+speaks_of_complex(const struct preamble *preamble)
+{
+    static const char *const names[] = {"tw_complex", "tw_complexf", "tw_make",
+                                        "tw_makef",   "Py_complex",  NULL};
+    bool found = false;
+    for (const char *const *name = names; *name != NULL; name++) {
+        found |= preamble_uses(preamble, *name);
+    }
+    return found;
+}
+
 /* The plain operators, where no type variable is complex; else the prelude's own forms stay. */
 static void
 emit_operators(const struct preamble *preamble, struct buffer *text)
 {
     static const struct {
-        const char *name;
+        const char *name;  /* in the user's text */
+        const char *macro; /* that stands behind it */
         const char *definition;
     } operators[] = {
-        {"tw_add", "(x, y) ((x) + (y))"},
-        {"tw_sub", "(x, y) ((x) - (y))"},
-        {"tw_mul", "(x, y) ((x) * (y))"},
-        {"tw_div", "(x, y) ((x) / (y))"},
-        {"tw_neg", "(x) (-(x))"},
-        {"tw_conj", "(x) (x)"},
-        {"tw_real", "(x) (x)"},
-        {"tw_imag", "(x) ((__typeof__(x))((x) * 0))"},
-        {"tw_abs", "(x) _Generic((x), double: fabs(x), float: fabsf(x), "
-                   "default: ({ __typeof__(x) tw_abs_x = (x); tw_abs_x < 0 ? -tw_abs_x : "
-                   "tw_abs_x; }))"},
+        {"tw_add", "tw_add2_", "(x, y) ((x) + (y))"},
+        {"tw_sub", "tw_sub", "(x, y) ((x) - (y))"},
+        {"tw_mul", "tw_mul2_", "(x, y) ((x) * (y))"},
+        {"tw_div", "tw_div", "(x, y) ((x) / (y))"},
+        {"tw_eq", "tw_eq", "(x, y) ((x) == (y))"},
+        {"tw_neg", "tw_neg", "(x) (-(x))"},
+        {"tw_conj", "tw_conj", "(x) (x)"},
+        {"tw_real", "tw_real", "(x) (x)"},
+        {"tw_imag", "tw_imag", "(x) ((void)(x), (__typeof__(x))0)"},
+        {"tw_cast", "tw_cast", "(type, x) ((type)(x))"},
+        {"tw_abs", "tw_abs",
+         "(x) _Generic((x), double: fabs(x), float: fabsf(x), "
+         "default: ({ __typeof__(x) tw_abs_x = (x); tw_abs_x < 0 ? -tw_abs_x : "
+         "tw_abs_x; }))"},
     };
     for (size_t i = 0; i < sizeof(operators) / sizeof(*operators); i++) {
         if (preamble_uses(preamble, operators[i].name)) {
-            buffer_printf(text, "#undef %s\n#define %s%s\n", operators[i].name, operators[i].name,
+            buffer_printf(text, "#undef %s\n#define %s%s\n", operators[i].macro, operators[i].macro,
                           operators[i].definition);
         }
     }
@@ -668,7 +687,7 @@ emit_variables(const struct translation *unit, unsigned variables, const struct 
             any_complex |= type == NPY_CFLOAT || type == NPY_CDOUBLE;
         }
     }
-    if (variables != 0 && !any_complex) {
+    if (variables != 0 && !any_complex && !speaks_of_complex(&unit->preamble)) {
         emit_operators(&unit->preamble, text);
     }
 }

@@ -27,6 +27,7 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
+#include "arithmetic.h"
 #include "macros.h"
 #include "pointers.h"
 #include "return_val.h"
@@ -91,7 +92,8 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
         if (lexer_scan(source, spot) < 0) {
             return -1;
         }
-        if (i >= SNIPPET_SUPPORT && check_source(source, i == SNIPPET_CODE, spot) < 0) {
+        if (i >= SNIPPET_SUPPORT && (check_source(source, i == SNIPPET_CODE, spot) < 0 ||
+                                     arithmetic_check(source, spot) < 0)) {
             return -1;
         }
     }
