@@ -1,6 +1,7 @@
 """The declarations of a C text (src/frontend/declaration.c)."""
 
 import random
+import re
 import threading
 
 import pytest
@@ -41,6 +42,10 @@ TOKENS = WORDS.split()
 # ---- Against pycparser ----
 
 
+def hides_an_enumerator(item):
+    return re.search(r"\('E\d+', \(", repr(plain(item["type"]))) is not None
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_pycparser_reads_the_same(seed):
     theirs, ours = Generator(random.Random(seed)).texts(250)
@@ -51,8 +56,8 @@ def test_pycparser_reads_the_same(seed):
         mine = (item["name"], item["storage"], item["inline"], item["definition"], plain(item["type"]))
         assert mine == other
 
-    # what is printed, read again
-    again = [item for item in found if "{...}" not in item["text"]]
+    # what is printed, read again; not where a parameter hides an enumerator that a typedef used
+    again = [item for item in found if "{...}" not in item["text"] and not hides_an_enumerator(item)]
     text = ours + "".join(f"\n{item['text']};" for item in again)
     for item, other in zip(again, read(text)[len(found) :], strict=True):
         assert plain(item["type"], known=True) == plain(other["type"], known=True)
@@ -324,7 +329,10 @@ def test_uses_type_t(text, expected):
         ("12ab", None),
         ("1" * 100, None),
         ("'ab'", None),
-        ("L'a'", None),
+        ("L'a'", 97),
+        ("u'a'", None),
+        ("'\\x41' + '\\101'", 130),
+        ("'\\xff'", -1),
         ("sizeof(int)", 4),
         ("sizeof(int[3][5])", 60),
         ("sizeof(T)", None),
