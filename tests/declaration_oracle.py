@@ -115,9 +115,15 @@ class Generator:
         names = []
         for _ in range(self.random.randint(1, 3)):
             name = self.fresh("E")
-            names.append(f"{name} = {self.expression()}" if self.maybe() else name)
+            names.append(f"{name} = {self.value()}" if self.maybe() else name)
             self.enumerators.append(name)
         return ", ".join(names) + self.pick("", ",")
+
+    def value(self):
+        """An enumerator's value, on which unlimited integers and C's types agree."""
+        plain = ["3", "0x1f", "017", "10u", "2LL", "'a'", "unknown", "sizeof(int)", "f(1)", "(int)4"]
+        first = self.pick(*plain, *self.enumerators[-5:])
+        return self.pick(first, f"{first} + 2", f"3 + ({first})", f"{first} == 3", f"{first} ? 4 : 5")
 
     def base(self, nested):
         """(the words of a type, what kind it is)"""

@@ -1,6 +1,7 @@
 """The declarations of a C text (src/frontend/declaration.c)."""
 
 import random
+import re
 import threading
 
 import pytest
@@ -42,6 +43,10 @@ TOKENS = WORDS.split()
 # ---- Against pycparser ----
 
 
+def hides_an_enumerator(item):
+    return re.search(r"\('E\d+', \(", repr(plain(item["type"]))) is not None
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_pycparser_reads_the_same(seed):
     theirs, ours = Generator(random.Random(seed)).texts(250)
@@ -52,8 +57,8 @@ def test_pycparser_reads_the_same(seed):
         mine = (item["name"], item["storage"], item["inline"], item["definition"], plain(item["type"]))
         assert mine == other
 
-    # what is printed, read again
-    again = [item for item in found if "{...}" not in item["text"]]
+    # what is printed, read again; not where a parameter hides an enumerator that a typedef used
+    again = [item for item in found if "{...}" not in item["text"] and not hides_an_enumerator(item)]
     text = ours + "".join(f"\n{item['text']};" for item in again)
     for item, other in zip(again, read(text)[len(found) :], strict=True):
         assert plain(item["type"], known=True) == plain(other["type"], known=True)
@@ -331,7 +336,10 @@ def test_two_type_variables():
         ("12ab", None),
         ("1" * 100, None),
         ("'ab'", None),
-        ("L'a'", None),
+        ("L'a'", 97),
+        ("u'a'", None),
+        ("'\\x41' + '\\101'", 130),
+        ("'\\xff'", -1),
         ("sizeof(int)", 4),
         ("sizeof(int[3][5])", 60),
         ("sizeof(T)", None),

@@ -11,16 +11,16 @@ import pytest
 from text_library import compile_text
 
 library = native_library.load()
-library.declaration_records.argtypes = (ctypes.py_object,)
-library.declaration_records.restype = ctypes.py_object
+library.declaration_unit.argtypes = (ctypes.py_object,)
+library.declaration_unit.restype = ctypes.py_object
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="compares with gcc")
 
 
 def records(text):
     """{name of a declaration: ((size, alignment) or None, record or None)}"""
-    result = library.declaration_records(text.encode())
-    assert isinstance(result, list), result
-    return {name: (layout, record) for name, layout, record in result}
+    result = library.declaration_unit(text.encode())
+    assert isinstance(result[0], list), result
+    return {name: (layout, record) for name, layout, record in result[0]}
 
 
 def record(text, name="x"):
@@ -35,8 +35,8 @@ def why_not(text):
 
 
 def refusal(text):
-    result = library.declaration_records(text.encode())
-    assert isinstance(result, tuple), result
+    result = library.declaration_unit(text.encode())
+    assert isinstance(result[0], int), result
     return result[0], result[2]
 
 

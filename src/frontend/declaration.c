@@ -5,6 +5,7 @@
 
 #include "../../runtime/symbols.h"
 #include "check.h"
+#include "literal.h"
 #include "parse.h"
 
 /* ---- Types ---- */
@@ -1177,12 +1178,73 @@ append_declaration(struct parser *parser, const struct specifiers *specifiers,
         .type = declarator->type,
         .first = specifiers->first,
         .last = declarator->last,
+        .elements = -1,
     };
     if (!parser->is_prelude) {
         size_t index = (size_t)(specifiers->first - parser->unit->items);
         comment_find(&parser->walk, parser->unit->from[index], declaration);
     }
     return declare(parser, specifiers, declarator);
+}
+
+/* From { to behind its }. Returns how many items stand in it; -1: [3] = or .name = says where some go. */
+static long long
+skip_items(struct parser *parser)
+{
+    size_t end = parser->partners[parser->at];
+    long long count = 0;
+    bool designated = false, begins = true;
+    for (parser->at++; parser->at < end;) {
+        designated |= begins && (parse_at(parser, "[") || parse_at(parser, "."));
+        count += begins;
+        begins = parse_at(parser, ",");
+        if (parser->partners[parser->at] > parser->at) {
+            parse_skip_group(parser);
+        }
+        else {
+            parser->at++;
+        }
+    }
+    parser->at = end + 1;
+    return designated ? -1 : count;
+}
+
+/* The strings' characters, and the NUL behind them. */
+static long long
+skip_strings(struct parser *parser)
+{
+    struct buffer bytes = BUFFER_INIT;
+    bool bad = false;
+    for (; parse_token(parser)->kind == TOKEN_STRING; parser->at++) {
+        bad = bad || literal_string(parse_token(parser), &bytes) < 0;
+    }
+    long long count = bad || bytes.failed ? -1 : (long long)bytes.size + 1;
+    buffer_free(&bytes);
+    return count;
+}
+
+/* How many elements the initializer gives an array without a length; -1: not known. Reads over a part of it. */
+static long long
+count_elements(struct parser *parser, const struct type *type)
+{
+    if (type->kind != TYPE_ARRAY || type->extent != NULL) {
+        return -1;
+    }
+    const struct type *element = type->target;
+    bool is_character = element->kind == TYPE_BASIC &&
+                        (element->basic == BASIC_CHAR || element->basic == BASIC_SCHAR ||
+                         element->basic == BASIC_UCHAR);
+    const struct token *inner = parse_ahead(parser, 1);
+    if (is_character && parse_token(parser)->kind == TOKEN_STRING) {
+        return skip_strings(parser);
+    }
+    /* items without braces of their own fill several elements, or a part of one */
+    bool plain = element->kind == TYPE_BASIC || element->kind == TYPE_POINTER ||
+                 element->kind == TYPE_ENUM || parse_is(inner, "{");
+    if (!parse_at(parser, "{") || !plain || (is_character && inner->kind == TOKEN_STRING)) {
+        return -1;
+    }
+    return skip_items(parser);
 }
 
 /* initializer:
@@ -1193,9 +1255,13 @@ append_declaration(struct parser *parser, const struct specifiers *specifiers,
 static int
 initializer(struct parser *parser)
 {
+    struct declarations *declarations = parser->declarations;
+    struct declaration *declaration = &declarations->items[declarations->count - 1];
     if (parse_at(parser, ",") || parse_at(parser, ";")) {
         return parse_unexpected(parser, "an initializer");
     }
+    declaration->has_initializer = true;
+    declaration->elements = count_elements(parser, declaration->type);
     while (!parse_at(parser, ",") && !parse_at(parser, ";")) {
         const struct token *token = parse_token(parser);
         if (token->kind == TOKEN_END) {
@@ -1207,6 +1273,7 @@ initializer(struct parser *parser)
         else {
             parser->at++;
         }
+        declaration->elements = -1; /* more than the braces or the strings */
     }
     return 0;
 }
@@ -1361,7 +1428,7 @@ declarations_read(const struct expanded *unit, struct declarations *declarations
         .unit = unit, .prelude = &prelude, .declarations = declarations, .spot = spot};
     if (start_names(&parser, UNIT_BUCKETS) < 0 ||
         names_start(&parser, &prelude, PRELUDE_BUCKETS) < 0 || parse_start(&parser) < 0 ||
-        translation_unit(&parser) < 0) {
+        translation_unit(&parser) < 0 || constant_read_macros(&parser) < 0) {
         return -1;
     }
     declarations->type_variables &= ~declared_variables(&parser);

@@ -138,6 +138,13 @@ int type_layout(const struct type *type, size_t *size, size_t *alignment);
 
 /* ---- Integer constant and dimension expressions ---- */
 
+/* A constant's value, with its type in C: one of the integer types, BASIC_FLOAT or BASIC_DOUBLE. */
+struct number {
+    enum basic_type basic;
+    unsigned long long bits; /* of an integer: sign-extended */
+    double floating;
+};
+
 /* An operator is named by what it does; `-a` is EXPRESSION_NEGATE. Enumerators are replaced by their
  * values, as are sizeof and _Alignof of a type whose layout is known, and casts of constants to an integer type.
  * Other casts, sizeof of an object, calls, strings and floating numbers are EXPRESSION_OTHER. */
@@ -176,6 +183,10 @@ struct expression {
     const struct token *name;
     const struct token *first, *last; /* its tokens */
     const struct expression *operands[3];
+    /* For number_compute (parse.h), also where the kind is EXPRESSION_OTHER. */
+    const struct type *cast; /* of operands[0]; NULL: it is none */
+    bool has_number;
+    struct number number;
 };
 
 /* Computes an expression as C does in long long; a name has the value that `names` has at the index which is
@@ -186,16 +197,39 @@ int expression_value(const struct expression *expression, const long long *names
 /* The same for an expression without names; with one it is -1. */
 int expression_constant(const struct expression *expression, long long *value);
 
+/* ---- Constants ---- */
+
+enum constant_kind { CONSTANT_INTEGER, CONSTANT_FLOATING, CONSTANT_STRING };
+
+/* An enumerator at file scope, or a macro without parameters that stands for a constant. */
+struct constant {
+    const struct token *name;
+    const struct source *from; /* where it is declared: a source given, or a header */
+    bool is_macro;
+    enum constant_kind kind;
+    bool
+        is_unsigned; /* CONSTANT_INTEGER: of an unsigned type; the value is (unsigned long long)integer */
+    long long integer; /* CONSTANT_INTEGER */
+    double floating;   /* CONSTANT_FLOATING */
+    const char *text;  /* CONSTANT_STRING: the bytes, escapes decoded, and a NUL */
+    size_t length;     /* without that NUL */
+};
+
 /* ---- Declarations ---- */
 
 enum storage { STORAGE_NONE, STORAGE_EXTERN, STORAGE_STATIC, STORAGE_TYPEDEF };
 
 /* One declarator at file scope: `int a, f(void);` are two. typedefs are in the list too; tags and
- * enumerators alone are not. */
+ * enumerators alone are not. `const` on a variable itself is in its type's qualifiers, of an array in its
+ * elements'. */
 struct declaration {
     enum storage storage;
     bool is_inline;
-    bool is_definition; /* of a function: it has a body */
+    bool is_definition;   /* of a function: it has a body */
+    bool has_initializer; /* of a variable */
+    long long
+        elements; /* of `int a[] = {1, 2}`: 2; -1: it is no array without a length, or they cannot be
+                             counted */
     const struct token *name;
     const struct type *type;
     const struct token *first; /* of its specifiers */
@@ -209,6 +243,10 @@ struct declaration {
 struct declarations {
     struct declaration *items; /* in order */
     size_t count;
+    /* Those whose value could be computed: enumerators in order, then the macros alive at the end of the unit, in
+     * order of definition. A name may be in it twice; the macro wins then. */
+    struct constant *constants;
+    size_t constant_count;
     /* A bit for each type variable that is a type in a non-static function's declaration, by way of a typedef
      * too, and that nothing declares. */
     unsigned type_variables;

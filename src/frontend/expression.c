@@ -2,12 +2,11 @@
  *
  * What depends on objects (sizeof of one, calls, members) is read over as EXPRESSION_OTHER.
  */
-#include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
+#include "literal.h"
 #include "parse.h"
 
 /* ---- The tree ---- */
@@ -25,13 +24,18 @@ make(struct parser *parser, enum expression_kind kind, const struct token *first
     return expression;
 }
 
+/* A number; one that does not fit in a long long, or is floating, is EXPRESSION_OTHER. */
 static struct expression *
-make_value(struct parser *parser, const struct token *first, bool known, long long value)
+make_number(struct parser *parser, const struct token *first, const struct number *number)
 {
+    bool integer = number->basic != BASIC_FLOAT && number->basic != BASIC_DOUBLE;
+    bool fits = integer && (!number_is_unsigned(number) || number->bits <= LLONG_MAX);
     struct expression *expression =
-        make(parser, known ? EXPRESSION_CONSTANT : EXPRESSION_OTHER, first);
-    if (expression != NULL && known) {
-        expression->value = value;
+        make(parser, fits ? EXPRESSION_CONSTANT : EXPRESSION_OTHER, first);
+    if (expression != NULL) {
+        expression->value = fits ? (long long)number->bits : 0;
+        expression->has_number = true;
+        expression->number = *number;
     }
     return expression;
 }
@@ -49,71 +53,6 @@ count_operator(struct parser *parser)
 
 /* ---- Constants ---- */
 
-enum { NUMBER_SIZE = 72 /* bytes: 0b and 64 digits, a suffix and a NUL */ };
-
-/* The base of the number's digits, which then start at *digits. */
-static int
-number_base(const char **digits)
-{
-    const char *text = *digits;
-    if (text[0] != '0') {
-        return 10;
-    }
-    if (text[1] == 'x' || text[1] == 'X' || text[1] == 'b' || text[1] == 'B') {
-        *digits = text + 2;
-        return text[1] == 'x' || text[1] == 'X' ? 16 : 2;
-    }
-    return 8;
-}
-
-/* integer-constant:
- *     decimal-constant integer-suffix(opt)
- *     octal-constant integer-suffix(opt)
- *     hexadecimal-constant integer-suffix(opt)
- */
-static bool
-integer_constant(const struct token *token, long long *value)
-{
-    char text[NUMBER_SIZE];
-    size_t length = parse_spell(token, text, sizeof(text));
-    if (length == sizeof(text)) {
-        return false;
-    }
-    text[length] = '\0';
-    const char *digits = text;
-    int base = number_base(&digits);
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(digits, &end, base);
-    if (end == digits || errno != 0 || number > LLONG_MAX || end[strspn(end, "uUlL")] != '\0') {
-        return false;
-    }
-    *value = (long long)number;
-    return true;
-}
-
-/* character-constant:
- *     ' c-char-sequence '
- */
-static bool
-character_constant(const struct token *token, long long *value)
-{
-    static const char escapes[] = "'\"?\\abfnrtv0";
-    static const char values[] = "'\"?\\\a\b\f\n\r\t\v";
-    const char *text = token->start;
-    if (token->length == 3 && text[0] == '\'' && (signed char)text[1] >= ' ') {
-        *value = text[1];
-        return true;
-    }
-    const char *escape =
-        token->length == 4 && text[0] == '\'' && text[1] == '\\' ? strchr(escapes, text[2]) : NULL;
-    if (escape == NULL || *escape == '\0') {
-        return false;
-    }
-    *value = values[escape - escapes];
-    return true;
-}
-
 /* constant:
  *     integer-constant
  *     floating-constant
@@ -124,11 +63,25 @@ static struct expression *
 constant(struct parser *parser)
 {
     const struct token *token = parse_token(parser);
-    long long value = 0;
-    bool known = token->kind == TOKEN_NUMBER ? integer_constant(token, &value)
-                                             : character_constant(token, &value);
+    struct number number;
+    int result = token->kind == TOKEN_NUMBER ? literal_number(token, &number)
+                                             : literal_character(token, &number);
     parser->at++;
-    return make_value(parser, token, known, value);
+    return result < 0 ? make(parser, EXPRESSION_OTHER, token) : make_number(parser, token, &number);
+}
+
+/* Its type is the first of int, unsigned int and long that has the value. */
+static struct expression *
+enumeration_constant(struct parser *parser, const struct token *token, const struct entity *entity)
+{
+    bool is_int = entity->value >= INT_MIN && entity->value <= INT_MAX;
+    bool is_uint = entity->value >= 0 && entity->value <= UINT_MAX;
+    const struct number number = {.basic = is_int    ? BASIC_INT
+                                           : is_uint ? BASIC_UINT
+                                                     : BASIC_LONG,
+                                  .bits = (unsigned long long)entity->value};
+    return entity->has_value ? make_number(parser, token, &number)
+                             : make(parser, EXPRESSION_OTHER, token);
 }
 
 /* An enumeration constant, or an object's or a parameter's name. */
@@ -139,7 +92,7 @@ identifier(struct parser *parser)
     const struct entity *entity = names_find(&parser->names, token);
     parser->at++;
     if (entity != NULL && entity->kind == ENTITY_ENUMERATOR) {
-        return make_value(parser, token, entity->has_value, entity->value);
+        return enumeration_constant(parser, token, entity);
     }
     struct expression *expression = make(parser, EXPRESSION_NAME, token);
     if (expression != NULL) {
@@ -286,57 +239,21 @@ expression_opens_type_name(struct parser *parser)
 
 static struct expression *cast_expression(struct parser *parser);
 
-/* The value as an integer type has it: the lowest bytes. Returns false for a type that is none. */
-static bool
-convert(const struct type *type, long long *value)
-{
-    bool is_enum = type->kind == TYPE_ENUM && type->record->complete;
-    if (type->kind != TYPE_BASIC && !is_enum) {
-        return false;
-    }
-    switch (is_enum ? type->record->basic : type->basic) {
-    case BASIC_BOOL:
-        *value = *value != 0;
-        return true;
-    case BASIC_CHAR:
-        *value = (char)*value;
-        return true;
-    case BASIC_SCHAR:
-        *value = (signed char)*value;
-        return true;
-    case BASIC_UCHAR:
-        *value = (unsigned char)*value;
-        return true;
-    case BASIC_SHORT:
-        *value = (short)*value;
-        return true;
-    case BASIC_USHORT:
-        *value = (unsigned short)*value;
-        return true;
-    case BASIC_INT:
-        *value = (int)*value;
-        return true;
-    case BASIC_UINT:
-        *value = (unsigned int)*value;
-        return true;
-    case BASIC_LONG:
-    case BASIC_LONGLONG:
-        return true;
-    case BASIC_ULONG:
-    case BASIC_ULONGLONG:
-        return *value >= 0; /* what is larger does not fit in a long long */
-    default:
-        return false;
-    }
-}
-
 static struct expression *
 make_cast(struct parser *parser, const struct token *first, const struct type *type,
           const struct expression *operand)
 {
-    long long value = 0;
-    bool known = expression_constant(operand, &value) == 0 && convert(type, &value);
-    return make_value(parser, first, known, value);
+    struct number number;
+    struct expression *expression = make(parser, EXPRESSION_OTHER, first);
+    if (expression == NULL) {
+        return NULL;
+    }
+    expression->cast = type;
+    expression->operands[0] = operand;
+    if (number_compute(expression, &number) < 0) {
+        return expression;
+    }
+    return make_number(parser, first, &number);
 }
 
 /* A ( type-name ), from the ( on. Returns the type, or NULL. */
@@ -375,8 +292,12 @@ layout_expression(struct parser *parser, const struct token *first)
     }
     size_t size, alignment;
     bool known = literal == 0 && type_layout(type, &size, &alignment) == 0;
-    long long value = !known ? 0 : (long long)(token_is(first, "sizeof") ? size : alignment);
-    return make_value(parser, first, known, value);
+    if (!known) {
+        return make(parser, EXPRESSION_OTHER, first);
+    }
+    const struct number number = {.basic = BASIC_ULONG,
+                                  .bits = token_is(first, "sizeof") ? size : alignment};
+    return make_number(parser, first, &number);
 }
 
 /* sizeof ( type-name ), _Alignof ( type-name ), _Generic ( ... ), sizeof unary-expression */

@@ -1,8 +1,9 @@
 /* parse.h: what the parts of the declaration reader share: the tokens, the memory, the names in scope.
  *
  * declaration.c is the grammar of declarations, record.c that of struct, union and enum, attribute.c that of
- * GNU's attributes, expression.c that of expressions; type.c makes and prints types, layout.c computes where
- * members lie, comment.c finds the comment above a declaration. Above each function of the grammar stands its
+ * GNU's attributes, expression.c that of expressions; number.c computes them with C's types, constant.c lists what
+ * has a value; type.c makes and prints types, layout.c computes where members lie, comment.c finds the comment above
+ * a declaration. Above each function of the grammar stands its
  * rule, in the notation of C99's annex A.
  *
  * Functions that can fail return -1 or NULL, with the spot filled; without memory its message is empty.
@@ -69,6 +70,7 @@ struct parser {
     int expressions;         /* one in another: a type in sizeof may hold some */
     unsigned met_variables;  /* type variables in the declaration at hand */
     size_t capacity;         /* of declarations->items */
+    size_t constant_capacity;
     struct comment_walk walk;
     struct declarations *declarations;
     struct spot *spot;
@@ -272,6 +274,20 @@ const struct expression *expression_parse(struct parser *parser);
 /* expression.c: whether a ( that opens a type-name stands at the next token. Returns 1, 0 or -1. Of a name that
  * nothing declares only what follows tells: "(T)x". */
 int expression_opens_type_name(struct parser *parser);
+
+/* number.c: the value of a constant expression with C's types: 1u << 31, (char)'a' + 1.5f. Returns 0; or -1 for
+ * what is no number, or undefined in C (division by zero, a shift out of range). */
+int number_compute(const struct expression *expression, struct number *number);
+
+/* number.c: of an integer: whether its type is unsigned. */
+bool number_is_unsigned(const struct number *number);
+
+/* constant.c: notes an enumerator of the file. Returns 0 or -1. */
+int constant_append_enumerator(struct parser *parser, const struct token *name, long long value);
+
+/* constant.c: notes the unit's macros that stand for constants. Called at the end of the unit. Returns 0; or -1: no
+ * memory. */
+int constant_read_macros(struct parser *parser);
 
 /* type.c */
 struct type *type_make(struct parser *parser, enum type_kind kind, const struct token *name);

@@ -15,6 +15,8 @@
 enum { INCLUDE_DEPTH = 32 };
 /* What #pragma pack(push) keeps: as many as libtcc. */
 enum { PACK_DEPTH = 8 };
+/* Tokens that one macro may expand to where constants are looked for: a constant has few. */
+enum { DEFINITION_TOKENS = 4000 };
 /* Tokens that #if leaves out of a header read again: so many count as one. */
 enum { SKIPPED_COST = 16 };
 
@@ -106,7 +108,8 @@ struct preprocessor {
     size_t packs[PACK_DEPTH]; /* #pragma pack's, the last one in force */
     int pack_depth;
     size_t pack_capacity;
-    int depth; /* headers one in another */
+    int depth;        /* headers one in another */
+    bool predefining; /* PREDEFINED is being read */
     struct spot *spot;
 };
 
@@ -249,8 +252,10 @@ run_source(struct preprocessor *preprocessor, const struct source *source, struc
                             .conditionals = preprocessor->conditional_count,
                             .outer = preprocessor->reader};
     const char *file = preprocessor->expander.file;
+    const struct source *outer = preprocessor->expander.source;
     preprocessor->reader = &reader;
     preprocessor->expander.file = source->label;
+    preprocessor->expander.source = preprocessor->predefining ? NULL : source;
     int result;
     struct item item;
     while ((result = expander_next(&preprocessor->expander, &item)) > 0) {
@@ -264,6 +269,7 @@ run_source(struct preprocessor *preprocessor, const struct source *source, struc
     }
     preprocessor->conditional_count = reader.conditionals; /* an #if without #endif: libtcc tells */
     preprocessor->expander.file = file;
+    preprocessor->expander.source = outer;
     preprocessor->reader = reader.outer;
     return 0;
 }
@@ -641,6 +647,92 @@ run_directive(struct preprocessor *preprocessor)
     return token_is(name, "pragma") ? run_pragma(preprocessor, name + 1, count - 2) : 0;
 }
 
+/* ---- Definitions ---- */
+
+/* What the macro expands to, appended to `tokens`. Returns 1; 0: too much, or not the same everywhere; -1: no
+ * memory. */
+static int
+expand_definition(struct preprocessor *preprocessor, const struct token *name,
+                  struct buffer *tokens)
+{
+    struct expander *expander = &preprocessor->expander;
+    struct item item;
+    int result;
+    expander->special = false;
+    expander->spent = EXPAND_TOKENS - DEFINITION_TOKENS;
+    if (expander_enter(expander, name, 1) < 0) {
+        return -1;
+    }
+    while ((result = expander_next(expander, &item)) > 0) {
+        item.token.directive = false;
+        buffer_append(tokens, &item.token, sizeof(item.token));
+    }
+    bool limit = result < 0 && expander->failure[0] != '\0';
+    expander_clear(expander);
+    if (tokens->failed || (result < 0 && !limit)) {
+        return -1;
+    }
+    return !limit && !expander->special;
+}
+
+static int
+add_definition(struct preprocessor *preprocessor, const struct object_macro *macro,
+               const struct buffer *tokens)
+{
+    struct expanded *expanded = preprocessor->expanded;
+    struct token *items = arena_take(&preprocessor->arena, tokens->size + sizeof(*items));
+    if (items == NULL) {
+        return -1;
+    }
+    size_t count = tokens->size / sizeof(*items);
+    memcpy(items, tokens->data, tokens->size);
+    items[count] = (struct token){.kind = TOKEN_END, .start = ""};
+    expanded->definitions[expanded->definition_count++] =
+        (struct definition){macro->name, macro->source, items, count};
+    return 0;
+}
+
+/* Expands each macro that is left. When macros that double each other were expanded too often, the rest is left out. */
+static int
+expand_definitions(struct preprocessor *preprocessor, const struct object_macro *macros,
+                   size_t count)
+{
+    struct buffer tokens = BUFFER_INIT;
+    size_t spent = 0;
+    int result = 0;
+    for (size_t i = 0; i < count && result >= 0 && spent < EXPAND_TOKENS; i++) {
+        tokens.size = 0;
+        result = expand_definition(preprocessor, &macros[i].name, &tokens);
+        spent += preprocessor->expander.spent - (EXPAND_TOKENS - DEFINITION_TOKENS);
+        if (result > 0 && tokens.size > 0) {
+            result = add_definition(preprocessor, &macros[i], &tokens);
+        }
+    }
+    buffer_free(&tokens);
+    return result < 0 ? -1 : 0;
+}
+
+static int
+run_definitions(struct preprocessor *preprocessor)
+{
+    struct object_macro *macros;
+    size_t count;
+    if (expander_list(&preprocessor->expander, &macros, &count) < 0) {
+        return -1;
+    }
+    struct expanded *expanded = preprocessor->expanded;
+    preprocessor->expander.file = "";
+    int result = 0;
+    if (count > 0) {
+        expanded->definitions =
+            arena_take(&preprocessor->arena, count * sizeof(*expanded->definitions));
+        result =
+            expanded->definitions == NULL ? -1 : expand_definitions(preprocessor, macros, count);
+    }
+    free(macros);
+    return result;
+}
+
 /* ---- The whole ---- */
 
 /* Whether the tokens are the output: no directives, and no name that libtcc could replace. */
@@ -689,7 +781,9 @@ run_predefined(struct preprocessor *preprocessor)
     struct spot spot;
     int result = lexer_scan(&source, &spot);
     if (result == 0) {
+        preprocessor->predefining = true;
         result = run_source(preprocessor, &source, NULL);
+        preprocessor->predefining = false;
     }
     lexer_free(&source);
     return result;
@@ -714,7 +808,7 @@ run_sources(struct preprocessor *preprocessor, const struct source *sources, siz
             return -1;
         }
     }
-    return 0;
+    return run_definitions(preprocessor);
 }
 
 /* TOKEN_END, in the place of the last source's. */

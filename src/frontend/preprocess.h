@@ -17,6 +17,14 @@ struct pack {
 /* The line was not understood: what a macro names, what only other compilers have. */
 #define PACK_UNKNOWN ((size_t)-1)
 
+/* A macro without parameters that is alive at the end, and what it expands to there. */
+struct definition {
+    struct token name;         /* behind its #define */
+    const struct source *from; /* where that stands */
+    struct token *items;       /* ends with TOKEN_END */
+    size_t count;              /* without TOKEN_END */
+};
+
 /* A translation unit after preprocessing: no directives, no macros. `start` and `length` of a token are
  * where it is spelled, line continuations included: in a source, in a header's text (includes->contents), or
  * in memory of ours (made by # and ##). `line` and `column` are its place in `from`: of a token out of a
@@ -28,6 +36,10 @@ struct expanded {
     size_t count;               /* without TOKEN_END */
     struct pack *packs;         /* in order */
     size_t pack_count;
+    struct definition
+        *definitions; /* in order of their #defines; without libtcc's own, and without those that
+                                       expand to nothing, to very much or to __LINE__ and its like */
+    size_t definition_count;
     struct arena arena; /* what preprocess_free frees besides */
 };
 

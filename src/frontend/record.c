@@ -105,6 +105,18 @@ struct range {
     bool known;
 };
 
+static bool
+enumerator_value(const struct expression *expression, long long *value)
+{
+    struct number number;
+    if (number_compute(expression, &number) < 0 || number.basic == BASIC_FLOAT ||
+        number.basic == BASIC_DOUBLE || (number_is_unsigned(&number) && number.bits > LLONG_MAX)) {
+        return false;
+    }
+    *value = (long long)number.bits;
+    return true;
+}
+
 /* enumerator:
  *     enumeration-constant
  *     enumeration-constant = constant-expression
@@ -123,7 +135,7 @@ enumerator(struct parser *parser, struct entity *next, struct range *range)
         if (expression == NULL) {
             return -1;
         }
-        next->has_value = expression_constant(expression, &next->value) == 0;
+        next->has_value = enumerator_value(expression, &next->value);
     }
     struct entity *entity = names_declare(parser, &parser->names, ENTITY_ENUMERATOR, name);
     if (entity == NULL) {
@@ -131,6 +143,10 @@ enumerator(struct parser *parser, struct entity *next, struct range *range)
     }
     entity->has_value = next->has_value;
     entity->value = next->value;
+    if (next->has_value && parser->names.scope == 0 &&
+        constant_append_enumerator(parser, name, next->value) < 0) {
+        return -1;
+    }
     range->known = range->known && next->has_value;
     range->least = next->value < range->least ? next->value : range->least;
     range->greatest = next->value > range->greatest ? next->value : range->greatest;

@@ -288,9 +288,59 @@ record_list(const struct declarations *declarations)
     return list;
 }
 
-/* The records of a text, or (line, column, message). */
+/* ---- Constants, through the preprocessor ---- */
+
+static PyObject *
+value_of(const struct constant *constant)
+{
+    switch (constant->kind) {
+    case CONSTANT_STRING:
+        return PyBytes_FromStringAndSize(constant->text, (Py_ssize_t)constant->length);
+    case CONSTANT_FLOATING:
+        return PyFloat_FromDouble(constant->floating);
+    default:
+        return constant->is_unsigned
+                   ? PyLong_FromUnsignedLongLong((unsigned long long)constant->integer)
+                   : PyLong_FromLongLong(constant->integer);
+    }
+}
+
+/* [(name, value, whether it is a macro, label of the source)] */
+static PyObject *
+constant_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->constant_count);
+    for (size_t i = 0; i < declarations->constant_count; i++) {
+        const struct constant *constant = &declarations->constants[i];
+        PyList_SetItem(list, (Py_ssize_t)i,
+                       Py_BuildValue("NNNs", token_string(constant->name), value_of(constant),
+                                     PyBool_FromLong(constant->is_macro), constant->from->label));
+    }
+    return list;
+}
+
+/* [(name, storage, whether it has an initializer, its elements, type as C writes it)] of what is no function */
+static PyObject *
+variable_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        if (item->type->kind == TYPE_FUNCTION || item->storage == STORAGE_TYPEDEF) {
+            continue;
+        }
+        PyObject *tuple = Py_BuildValue("NiNLN", token_string(item->name), (int)item->storage,
+                                        PyBool_FromLong(item->has_initializer), item->elements,
+                                        described(item->type, item->name, 0));
+        PyList_Append(list, tuple);
+        Py_DECREF(tuple);
+    }
+    return list;
+}
+
+/* The unit of a text: (records, constants, variables), or (line, column, message). */
 PyObject *
-declaration_records(PyObject *text)
+declaration_unit(PyObject *text)
 {
     struct source source = {.label = "tw:code", .argument = "code"};
     source.text = PyBytes_AsString(text);
@@ -308,8 +358,10 @@ declaration_records(PyObject *text)
         result = spot_tuple(&spot);
     }
     else {
-        result = declarations_read(&unit, &declarations, &spot) < 0 ? spot_tuple(&spot)
-                                                                    : record_list(&declarations);
+        result = declarations_read(&unit, &declarations, &spot) < 0
+                     ? spot_tuple(&spot)
+                     : Py_BuildValue("NNN", record_list(&declarations),
+                                     constant_list(&declarations), variable_list(&declarations));
         declarations_free(&declarations);
         preprocess_free(&unit);
     }
