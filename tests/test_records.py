@@ -316,6 +316,46 @@ def test_variables_of_a_shared_library(tmp_path):
     assert lib.get() == 8
 
 
+def test_a_library_of_variables_only():
+    lib = tw.compile("int table[] = {1, 2}; int n = 2;")
+    assert lib.n == 2
+    with pytest.raises(AttributeError, match="table"):
+        lib.table  # noqa: B018
+
+
+# ---- Constants ----
+
+
+def test_constants(tmp_path):
+    (tmp_path / "own.h").write_text("#define FROM_HEADER 'a'\nenum { LAST = 1L << 40 };\n")
+    lib = tw.compile(
+        """
+        #include "own.h"
+        #define N 10
+        #define MASK (~0ull)
+        #define HALF 0.5
+        #define NAME "tiny" "weave"
+        #define TWICE (2 * N)
+        #define CALL(x) x
+        #define UNKNOWN f(3)
+        enum color { RED, GREEN = 5, BLUE };
+        typedef enum { NONE = -1 } kind;
+        enum color next(enum color c) { return c + 1; }
+        """,
+        include_dirs=[tmp_path],
+        define_macros={"GIVEN": 7},
+    )
+    assert (lib.N, lib.TWICE, lib.MASK, lib.HALF, lib.NAME) == (10, 20, 2**64 - 1, 0.5, "tinyweave")
+    assert (lib.RED, lib.GREEN, lib.BLUE, lib.NONE) == (0, 5, 6, -1)
+    assert (lib.FROM_HEADER, lib.LAST, lib.GIVEN) == (97, 2**40, 7)
+    assert lib.next(lib.GREEN) == lib.BLUE
+    assert not hasattr(lib, "UNKNOWN") and not hasattr(lib, "CALL") and "N" in dir(lib)
+    with pytest.raises(AttributeError, match="'N' is a constant of the library"):
+        lib.N = 3
+    generic = tw.compile("enum { SIZE = 3 }; T f(T x) { return x * SIZE; }")
+    assert generic.SIZE == 3
+
+
 # ---- char ----
 
 

@@ -40,6 +40,7 @@ struct library {
     PyObject *texts;     /* a tuple of (bytes, path as bytes or None) */
     PyObject *options;   /* canonical; NULL: none */
     PyObject *functions; /* name -> Function */
+    PyObject *constants; /* name -> int, float or bytes */
     PyObject *declare;   /* the prototypes that stand apart, as bytes; NULL: none */
     PyObject *wanted;    /* a tuple of str: the only functions to be had; NULL: all */
     struct plans plans;
@@ -458,6 +459,38 @@ add_functions(struct library *library, struct state *state)
     return 0;
 }
 
+static PyObject *
+constant_object(const struct constant *constant)
+{
+    switch (constant->kind) {
+    case CONSTANT_INTEGER:
+        return constant->is_unsigned
+                   ? PyLong_FromUnsignedLongLong((unsigned long long)constant->integer)
+                   : PyLong_FromLongLong(constant->integer);
+    case CONSTANT_FLOATING:
+        return PyFloat_FromDouble(constant->floating);
+    default:
+        return PyUnicode_DecodeUTF8(constant->text, (Py_ssize_t)constant->length,
+                                    "surrogateescape");
+    }
+}
+
+static int
+add_constants(struct library *library)
+{
+    for (size_t i = 0; i < library->plans.constant_count; i++) {
+        const struct plan_constant *constant = &library->plans.constants[i];
+        PyObject *value = constant_object(&constant->value);
+        int result =
+            value == NULL ? -1 : PyDict_SetItemString(library->constants, constant->name, value);
+        Py_XDECREF(value);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Room for the kernels, once it is known for how many dtypes there may be one. */
 static int
 make_room(struct library *library)
@@ -490,7 +523,7 @@ open_library(struct library *library, struct state *state)
         result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }
     free_build(&build);
-    return result < 0 ? -1 : add_functions(library, state);
+    return result < 0 || add_constants(library) < 0 ? -1 : add_functions(library, state);
 }
 
 /* What was asked for, from the arguments on. */
@@ -520,6 +553,7 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->name = request->name != NULL ? Py_NewRef(request->name)
                                           : PyUnicode_FromString("tinyweave library");
     library->functions = PyDict_New();
+    library->constants = PyDict_New();
     library->force = request->force;
     library->declare = request->declare == NULL ? NULL : PyUnicode_AsUTF8String(request->declare);
     library->wanted = Py_XNewRef(request->functions);
@@ -569,6 +603,7 @@ library_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     Py_CLEAR(library->functions);
+    Py_CLEAR(library->constants);
     size_t kernels = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
     for (size_t i = 0; i < kernels; i++) {
         if (library->kernels[i] != NULL) {
@@ -643,7 +678,11 @@ library_setattro(PyObject *self, PyObject *name, PyObject *value)
     struct library *library = (struct library *)self;
     const struct plan_variable *variable = find_variable(library, name);
     if (variable == NULL) {
-        PyErr_Format(PyExc_AttributeError, "the library has no variable %R to be set", name);
+        bool constant = PyDict_Contains(library->constants, name) > 0;
+        PyErr_Format(PyExc_AttributeError,
+                     constant ? "%R is a constant of the library"
+                              : "the library has no variable %R to be set",
+                     name);
         return -1;
     }
     void *place = variable_place(library, variable);
@@ -666,6 +705,11 @@ library_getattro(PyObject *self, PyObject *name)
         void *place = variable_place(library, variable);
         return place == NULL ? NULL : variable_get(variable, &library->shared.records, place, self);
     }
+    PyObject *constant =
+        library->constants == NULL ? NULL : PyDict_GetItemWithError(library->constants, name);
+    if (constant != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(constant);
+    }
     PyObject *value = PyObject_GenericGetAttr(self, name);
     if (value != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
         return value;
@@ -685,16 +729,24 @@ library_getattro(PyObject *self, PyObject *name)
     return NULL;
 }
 
+/* Functions, variables and constants, then what every object has. */
 static PyObject *
 library_dir(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *names = PyDict_Keys(((struct library *)self)->functions);
-    PyObject *own = names == NULL
-                        ? NULL
-                        : PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", self);
-    PyObject *all = own == NULL ? NULL : PySequence_InPlaceConcat(names, own);
-    Py_XDECREF(names);
-    Py_XDECREF(own);
+    const struct library *library = (struct library *)self;
+    PyObject *all = PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", self);
+    PyObject *tables[] = {library->functions, library->constants};
+    for (size_t i = 0; i < 2 && all != NULL; i++) {
+        Py_SETREF(all, PySequence_InPlaceConcat(all, tables[i]));
+    }
+    for (size_t i = 0; all != NULL && i < library->plans.global_count; i++) {
+        PyObject *name = PyUnicode_FromString(library->plans.globals[i].name);
+        int result = name == NULL ? -1 : PyList_Append(all, name);
+        Py_XDECREF(name);
+        if (result < 0) {
+            Py_CLEAR(all);
+        }
+    }
     return all;
 }
 

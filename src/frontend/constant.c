@@ -145,7 +145,7 @@ constant_read_macros(struct parser *parser)
     parser->at = outer.at;
     parser->partners = outer.partners;
     parser->spot = outer.spot;
-    parser->met_type_t = outer.met_type_t;
+    parser->met_variables = outer.met_variables;
     if (result < 0) {
         *parser->spot = (struct spot){.source = NULL};
     }

@@ -427,6 +427,9 @@ check_plans(const struct program *program, const struct plans *plans, struct spo
             return 0;
         }
     }
+    if (plans->count == 0 && plans->global_count > 0) {
+        return 0;
+    }
     if (plans->count == 0) {
         return spot_fail(spot, last, last->tokens.count > 0 ? last->tokens.items : end,
                          "the source defines no function that is not static");
@@ -435,12 +438,18 @@ check_plans(const struct program *program, const struct plans *plans, struct spo
                      plans->items[0].name, plans->items[0].refusal);
 }
 
+/* Names of structs and constants hang on no function. */
 static int
-name_records(const struct program *program, struct plans *plans, struct spot *spot)
+plan_names(const struct program *program, struct plans *plans, struct spot *spot)
 {
     int result = plan_name_records(plans, &program->declare.declarations);
     for (size_t i = 0; i < program->count && result == 0; i++) {
-        result = plan_name_records(plans, &program->units[i].declarations);
+        const struct declarations *declarations = &program->units[i].declarations;
+        result =
+            plan_name_records(plans, declarations) < 0 ? -1 : plan_constants(plans, declarations);
+    }
+    if (result == 0 && program->declare.count > 0) {
+        result = plan_constants(plans, &program->declare.declarations);
     }
     if (result < 0) {
         *spot = (struct spot){0};
@@ -467,7 +476,7 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
         }
     }
     plans->variables = program->variables;
-    if (name_records(program, plans, spot) < 0) {
+    if (plan_names(program, plans, spot) < 0) {
         return -1;
     }
     return check_wanted(program, plans, spot) < 0 ? -1 : check_plans(program, plans, spot);

@@ -16,6 +16,7 @@ plans_free(struct plans *plans)
     free(plans->items);
     free(plans->records);
     free(plans->globals);
+    free(plans->constants);
     *plans = (struct plans){0};
 }
 

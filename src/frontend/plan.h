@@ -160,6 +160,12 @@ struct plan {
     bool takes_object;
 };
 
+/* An enumerator, or a macro that stands for a constant. */
+struct plan_constant {
+    const char *name;
+    struct constant value; /* its tokens are gone */
+};
+
 struct plans {
     struct plan *items;
     size_t count;
@@ -167,6 +173,8 @@ struct plans {
     size_t record_count;
     struct plan_variable *globals;
     size_t global_count;
+    struct plan_constant *constants; /* of two with one name the later one holds */
+    size_t constant_count;
     unsigned variables; /* a bit for each type variable of the sources */
     struct arena arena;
 };
@@ -201,6 +209,10 @@ int plan_function(struct plans *plans, const struct plan_context *context,
 /* Plans a variable and appends it to `plans`; one that Python cannot see gets a refusal. Returns 0, or -1 when
  * memory is out. */
 int plan_file_variable(struct plans *plans, const struct declaration *declaration);
+
+/* Appends the constants of a unit that stand in what the user wrote, his headers included. Returns 0, or -1
+ * when memory is out. */
+int plan_constants(struct plans *plans, const struct declarations *declarations);
 
 /* ---- What plan.c and plan_record.c share ---- */
 

@@ -1,4 +1,4 @@
-/* plan_record.c: structs and unions -> dtypes, and the variables at file scope.
+/* plan_record.c: structs and unions -> dtypes; the constants and the variables at file scope.
  *
  *   struct point {double x, y; char name[8];};     ->     x: float64 at 0, y: float64 at 8, name: S8 at 16
  */
@@ -203,6 +203,47 @@ plan_name_records(struct plans *plans, const struct declarations *declarations)
         plans->records[index - PLAN_RECORD].short_name = name;
         plans->records[index - PLAN_RECORD].name = name;
         if (name == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- Constants ---- */
+
+static int
+add_constant(struct plans *plans, const struct constant *constant)
+{
+    struct plan_constant *planned = &plans->constants[plans->constant_count];
+    *planned = (struct plan_constant){.value = *constant};
+    planned->name = arena_text(&plans->arena, constant->name->start, constant->name->length);
+    planned->value.name = NULL;
+    planned->value.from = NULL;
+    if (constant->kind == CONSTANT_STRING) {
+        planned->value.text = arena_text(&plans->arena, constant->text, constant->length);
+    }
+    if (planned->name == NULL ||
+        (constant->kind == CONSTANT_STRING && planned->value.text == NULL)) {
+        return -1;
+    }
+    plans->constant_count++;
+    return 0;
+}
+
+int
+plan_constants(struct plans *plans, const struct declarations *declarations)
+{
+    if (declarations->constant_count == 0) {
+        return 0;
+    }
+    size_t count = plans->constant_count + declarations->constant_count;
+    struct plan_constant *constants = realloc(plans->constants, count * sizeof(*constants));
+    if (constants == NULL) {
+        return -1;
+    }
+    plans->constants = constants;
+    for (size_t i = 0; i < declarations->constant_count; i++) {
+        if (add_constant(plans, &declarations->constants[i]) < 0) {
             return -1;
         }
     }
