@@ -352,6 +352,9 @@ static int
 plan_declared(struct program *program, struct plans *plans, struct spot *spot)
 {
     struct translation *unit = &program->declare;
+    if (unit->count == 0) {
+        return 0;
+    }
     const struct source *own = &unit->sources[unit->count - 1];
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
@@ -378,7 +381,7 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
         }
     }
     unit->plan_count = plans->count;
-    return unit->count == 0 ? 0 : plan_variables(program, unit, true, plans, spot);
+    return plan_variables(program, unit, true, plans, spot);
 }
 
 static int

@@ -19,10 +19,11 @@ is_char(const struct type *type)
     return type->kind == TYPE_BASIC && type->basic == BASIC_CHAR;
 }
 
-/* The extents of an array, which must be constants. Returns 0, or -1 with the reason. */
+/* The extents of an array, which must be constants; but the first may be `elements`, if that is not -1. Returns
+ * 0, or -1 with the reason. */
 static int
-fill_shape(struct plans *plans, const struct type *type, struct plan_field *field,
-           const char **reason)
+fill_shape(struct plans *plans, const struct type *type, long long elements,
+           struct plan_field *field, const char **reason)
 {
     long long *shape = arena_take(&plans->arena, ((size_t)field->dimensions + 1) * sizeof(*shape));
     field->shape = shape;
@@ -31,6 +32,11 @@ fill_shape(struct plans *plans, const struct type *type, struct plan_field *fiel
         return -1;
     }
     for (int i = 0; i < field->dimensions; i++, type = type->target) {
+        bool counted = i == 0 && type->extent == NULL && elements >= 0;
+        if (counted) {
+            shape[i] = elements;
+            continue;
+        }
         if (type->extent == NULL || expression_constant(type->extent, &shape[i]) < 0 ||
             shape[i] < 0) {
             *reason = "an array whose extent is no constant";
@@ -50,11 +56,11 @@ make_text(struct plan_field *field)
 
 /* Fills in type and shape. Returns 0, or -1 with the reason. */
 static int
-fill_field(struct plans *plans, const struct type *type, struct plan_field *field,
-           const char **reason)
+fill_field(struct plans *plans, const struct type *type, long long elements,
+           struct plan_field *field, const char **reason)
 {
     const struct type *element = plan_element(type, &field->dimensions);
-    if (fill_shape(plans, type, field, reason) < 0) {
+    if (fill_shape(plans, type, elements, field, reason) < 0) {
         return -1;
     }
     if (element->kind == TYPE_POINTER) {
@@ -114,7 +120,7 @@ add_fields(struct plans *plans, struct plan_record *record, const struct record 
             *reason = NO_MEMORY;
             return -1;
         }
-        if (fill_field(plans, member->type, field, reason) < 0) {
+        if (fill_field(plans, member->type, -1, field, reason) < 0) {
             return -1;
         }
     }
@@ -253,7 +259,8 @@ plan_constants(struct plans *plans, const struct declarations *declarations)
 /* ---- Variables ---- */
 
 static void
-plan_kind(struct plans *plans, struct plan_variable *variable, const struct type *type)
+plan_kind(struct plans *plans, struct plan_variable *variable, const struct type *type,
+          long long elements)
 {
     int dimensions;
     const char *reason = NULL;
@@ -265,7 +272,7 @@ plan_kind(struct plans *plans, struct plan_variable *variable, const struct type
         variable->kind = text ? VARIABLE_TEXT : VARIABLE_ADDRESS;
         variable->readonly |= text; /* nobody could own the new one */
     }
-    else if (fill_field(plans, type, &variable->field, &reason) < 0) {
+    else if (fill_field(plans, type, elements, &variable->field, &reason) < 0) {
         variable->refusal = reason;
     }
 }
@@ -283,7 +290,7 @@ plan_file_variable(struct plans *plans, const struct declaration *declaration)
     if (variable.declaration == NULL || globals == NULL) {
         return -1;
     }
-    plan_kind(plans, &variable, declaration->type);
+    plan_kind(plans, &variable, declaration->type, declaration->elements);
     globals[plans->global_count++] = variable;
     return variable.refusal == NO_MEMORY ? -1 : 0;
 }
