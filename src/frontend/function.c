@@ -216,19 +216,6 @@ plan_unit(const struct program *program, struct translation *unit, struct plans 
     return 0;
 }
 
-/* Whether a definition of the variable is among the declarations: int x; or int x = 1; */
-static bool
-defines(const struct declarations *declarations, const struct token *name)
-{
-    for (size_t i = 0; i < declarations->count; i++) {
-        if (declarations->items[i].storage == STORAGE_NONE &&
-            token_compare(declarations->items[i].name, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool
 is_planned(const struct plans *plans, const struct token *name)
 {
@@ -248,13 +235,12 @@ plan_variables(const struct program *program, const struct translation *unit, bo
     const struct source *own = &unit->sources[unit->count - 1];
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
-        bool variable =
-            declaration->type->kind != TYPE_FUNCTION &&
-            (declaration->storage == STORAGE_NONE || declaration->storage == STORAGE_EXTERN);
-        bool there = apart ? source_of(unit, declaration->first) == own
-                           : defines(&unit->declarations, declaration->name);
-        if (variable && there && is_wanted(program, declaration->name) &&
-            !is_planned(plans, declaration->name) && plan_file_variable(plans, declaration) < 0) {
+        bool there = declaration->storage == STORAGE_NONE ||
+                     (apart && declaration->storage == STORAGE_EXTERN);
+        bool here = !apart || source_of(unit, declaration->first) == own;
+        if (declaration->type->kind != TYPE_FUNCTION && there && here &&
+            is_wanted(program, declaration->name) && !is_planned(plans, declaration->name) &&
+            plan_file_variable(plans, declaration) < 0) {
             *spot = (struct spot){0};
             return -1;
         }
