@@ -7,8 +7,9 @@
  *   words        staticforward, statichere, DL_EXPORT, DL_IMPORT, Py_PROTO, ANY, intargfunc and its kin
  *   int          PyInt_... is PyLong_...; PyInt_Check is true of an int that fits into a C long
  *   str          PyString_... of a str is its UTF-8 form. PyString_FromString makes a str; where the bytes are no
- *                UTF-8, and from PyString_FromStringAndSize(NULL, n), it makes bytes. PyString_Check is true of
- *                bytes and of ASCII str: other str are what the source knows as Unicode
+ *                UTF-8 it makes bytes, and so does PyString_FromStringAndSize(NULL, n) until _PyString_Resize cuts it
+ *                to what was written. PyString_Check is true of bytes and of ASCII str: other str are what the
+ *                source knows as Unicode
  *   arguments    PyArg_Parse...: "s#" with a C int unless PY_SSIZE_T_CLEAN is defined, "S" and "O!" with
  *                PyString_Type take str or bytes, "c" a str of length 1, "t#" as "s#"; Py_BuildValue likewise;
  *                PyArg_NoArgs, PyArg_GetInt
@@ -20,8 +21,10 @@
  *                Py_TPFLAGS_CHECKTYPES a number's slots see operands of one type, or what nb_coerce made of them.
  *                tp_print, nb_oct and nb_hex are never called. A type is made ready when its first object is made
  *   modules      Py_InitModule, Py_InitModule3, Py_InitModule4
+ *   files        PyFile_Check is false and PyFile_AsFile gives NULL
  *
- * Not there: old classes, PyFile_AsFile, the C API of UCS-2 strings; PyUnicode_AS_UNICODE ends with Python 3.11.
+ * Not there: ob_sval and ob_size of a PyStringObject and ob_ival of a PyIntObject, which are an error: write
+ * PyString_AS_STRING, PyString_GET_SIZE, PyInt_AS_LONG; old classes, buffers in segments; PyUnicode_AS_UNICODE ends with Python 3.11.
  */
 #ifndef TINYWEAVE_COMPAT_PYTHON_H
 #define TINYWEAVE_COMPAT_PYTHON_H
@@ -148,7 +151,9 @@ tw_int_as_long(PyObject *object)
     return value;
 }
 
-#define PyIntObject PyLongObject
+typedef struct {
+    PyObject_HEAD
+} PyIntObject; /* without ob_ival */
 #define PyInt_Type PyLong_Type
 #define PyInt_Check(object) tw_int_check((PyObject *)(object))
 #define PyInt_CheckExact(object) (PyLong_CheckExact(object) && tw_int_check((PyObject *)(object)))
@@ -167,7 +172,9 @@ tw_int_as_long(PyObject *object)
 
 /* Stands for the type in TypeCheck and "O!"; no object has it. */
 static PyTypeObject PyString_Type;
-#define PyStringObject PyBytesObject
+typedef struct {
+    PyObject_HEAD
+} PyStringObject; /* without ob_sval and ob_size, which a str has not */
 #define PyBaseString_Type PyUnicode_Type
 
 static inline int
@@ -252,6 +259,17 @@ tw_string_new(const char *text, Py_ssize_t size)
 }
 
 static inline PyObject *
+tw_string_unescape(const char *text, Py_ssize_t size, const char *errors, Py_ssize_t unicode,
+                   const char *encoding)
+{
+    PyObject *bytes = PyBytes_DecodeEscape(text, size, errors, unicode, encoding);
+    PyObject *string =
+        bytes == NULL ? NULL : tw_string_new(PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    Py_XDECREF(bytes);
+    return string;
+}
+
+static inline PyObject *
 tw_string_join(PyObject *left, PyObject *right)
 {
     char *texts[2];
@@ -269,6 +287,53 @@ tw_string_join(PyObject *left, PyObject *right)
         memcpy(PyBytes_AS_STRING(bytes) + sizes[0], texts[1], sizes[1]);
     }
     return bytes;
+}
+
+static inline PyObject *
+tw_string_join_all(PyObject *separator, PyObject *items)
+{
+    PyObject *list = PySequence_Fast(items, "can only join a sequence");
+    int all = list != NULL && PyUnicode_Check(separator);
+    for (Py_ssize_t i = 0; all && i < PySequence_Fast_GET_SIZE(list); i++) {
+        all = PyUnicode_Check(PySequence_Fast_GET_ITEM(list, i));
+    }
+    if (all) {
+        PyObject *joined = PyUnicode_Join(separator, list);
+        Py_DECREF(list);
+        return joined;
+    }
+    PyObject *result = list == NULL ? NULL : PyUnicode_FromString("");
+    for (Py_ssize_t i = 0; result != NULL && i < PySequence_Fast_GET_SIZE(list); i++) {
+        PyObject *more[] = {i > 0 ? separator : NULL, PySequence_Fast_GET_ITEM(list, i)};
+        for (int k = 0; k < 2 && result != NULL; k++) {
+            PyObject *joined = more[k] == NULL ? Py_NewRef(result) : tw_string_join(result, more[k]);
+            Py_DECREF(result);
+            result = joined;
+        }
+    }
+    Py_XDECREF(list);
+    return result;
+}
+
+/* A buffer that is cut to what was written is complete: it becomes a str where it is text. */
+static inline int
+tw_string_resize(PyObject **string, Py_ssize_t size)
+{
+    if (PyBytes_Check(*string) && size > PyBytes_GET_SIZE(*string)) {
+        return _PyBytes_Resize(string, size);
+    }
+    char *text;
+    Py_ssize_t before;
+    PyObject *complete = NULL;
+    if (tw_string_parts(*string, &text, &before) == 0 && size <= before) {
+        complete = tw_string_new(text, size);
+    }
+    else if (!PyErr_Occurred()) {
+        PyErr_SetString(PyExc_SystemError, "_PyString_Resize of a complete string");
+    }
+    Py_DECREF(*string);
+    *string = complete;
+    return complete == NULL ? -1 : 0;
 }
 
 static inline void
@@ -297,10 +362,13 @@ tw_string_concat(PyObject **string, PyObject *more, int and_delete)
                        _Generic((size), int *: 1, default: 0))
 #define PyString_Concat(string, more) tw_string_concat((string), (PyObject *)(more), 0)
 #define PyString_ConcatAndDel(string, more) tw_string_concat((string), (PyObject *)(more), 1)
-#define _PyString_Resize _PyBytes_Resize
+#define _PyString_Resize(string, size) tw_string_resize((string), (size))
+#define _PyString_Join(separator, items)                                                           \
+    tw_string_join_all((PyObject *)(separator), (PyObject *)(items))
 #define PyString_Format PyUnicode_Format
 #define PyString_InternFromString PyUnicode_InternFromString
 #define PyString_InternInPlace PyUnicode_InternInPlace
+#define PyString_DecodeEscape tw_string_unescape
 #define PyString_Repr(object, smart) PyObject_Repr((PyObject *)(object))
 #if PY_VERSION_HEX >= 0x030C0000
 #define PyUnicode_GET_SIZE(object) PyUnicode_GET_LENGTH(object)
@@ -698,6 +766,9 @@ tw_coerce(PyObject **left, PyObject **right)
     return -1;
 }
 
+#define PyOS_ascii_strtod(text, end) PyOS_string_to_double((text), (end), NULL)
+#define PyOS_ascii_atof(text) PyOS_string_to_double((text), NULL, NULL)
+#define PyFloat_FromString(object, ...) PyFloat_FromString((PyObject *)(object))
 #define PyNumber_Divide(left, right) tw_divide((PyObject *)(left), (PyObject *)(right))
 #define PyNumber_InPlaceDivide PyNumber_Divide
 #define PyNumber_Int(object) PyNumber_Long((PyObject *)(object))
@@ -892,6 +963,13 @@ tw_pointer_import(const char *module_name, const char *name)
 #define PyCObject_AsVoidPtr(object) tw_pointer_value((PyObject *)(object))
 #define PyCObject_GetDesc(object) tw_pointer_description((PyObject *)(object))
 #define PyCObject_Import(module, name) tw_pointer_import((module), (name))
+
+/* A file of Python 3 has no FILE: it is no file to the source. */
+#define PyFileObject PyObject
+#define PyFile_Check(object) 0
+#define PyFile_CheckExact(object) 0
+#define PyFile_AsFile(object) ((FILE *)NULL)
+#define PyFile_SoftSpace(object, flag) 0
 
 #define PyBuffer_FromMemory(data, size) PyMemoryView_FromMemory((char *)(data), (size), PyBUF_READ)
 #define PyBuffer_FromReadWriteMemory(data, size)                                                   \
