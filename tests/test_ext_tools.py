@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_docs import run_doctest
 from test_references import no_growth
 
 import tinyweave as tw
@@ -187,23 +188,30 @@ def test_from_specs(way, load):
 DTYPES = "?bBhHiIlLqQfdFD"
 
 
-@pytest.mark.parametrize("letter", DTYPES)
-def test_dtypes(way, load, letter):
-    a = np.arange(6).reshape(2, 3).astype(letter)
+def test_dtypes(way, load):
     code = "for (int i = 0; i < Na[0]; i++) for (int j = 0; j < Na[1]; j++) A2(i,j) = a[0];"
-    module = new_module(one(code, a=a))
-    view = np.arange(1, 25).astype(letter).reshape(4, 6)[::-2, ::2]
-    expected = np.full_like(view, view[0, 0])
-    m = load(module)
-    m.f(view)
-    assert np.array_equal(view, expected)
-    for other in DTYPES:
-        if np.dtype(other) != np.dtype(letter):
-            with pytest.raises(TypeError) as caught:
-                m.f(np.zeros((2, 2), other))
-            assert str(caught.value) == (
-                f"f(): 'a' must be a writable array of {a.dtype}, not an array of {np.dtype(other)}"
+    a = np.arange(6).reshape(2, 3)
+    m = load(
+        new_module(
+            *(
+                ext_tools.ext_function(f"f{i}", code, ["a"], {"a": a.astype(letter)})
+                for i, letter in enumerate(DTYPES)
             )
+        )
+    )
+    for i, letter in enumerate(DTYPES):
+        view = np.arange(1, 25).astype(letter).reshape(4, 6)[::-2, ::2]
+        expected = np.full_like(view, view[0, 0])
+        f = getattr(m, f"f{i}")
+        f(view)
+        assert np.array_equal(view, expected)
+        for other in set(DTYPES) - {letter}:
+            if np.dtype(other) == np.dtype(letter):
+                continue
+            with pytest.raises(TypeError) as caught:
+                f(np.zeros((2, 2), other))
+            must = f"f{i}(): 'a' must be a writable array of {np.dtype(letter)}"
+            assert str(caught.value) == f"{must}, not an array of {np.dtype(other)}"
 
 
 def test_names_of_an_array(way, load):
@@ -237,19 +245,27 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_scalars(way, load, name):
-    example, expected, fine = VALUES[name]
-    m = load(new_module(one("return_val = a;", a=example)))
-    for value in fine:
-        want = tw.inline("return_val = a;", ["a"], {"a": value}) if name != "int" else int(value)
-        assert m.f(value) == want and type(m.f(value)) is type(want)
-    for value in REFUSED[name]:
-        with pytest.raises(TypeError) as caught:
-            m.f(value)
-        got = type(value)
-        full = got.__name__ if got.__module__ == "builtins" else f"{got.__module__}.{got.__name__}"
-        assert str(caught.value) == f"f(): 'a' must be {expected}, not {full}"
+def test_scalars(way, load):
+    code = "return_val = a;"
+    m = load(
+        new_module(
+            *(
+                ext_tools.ext_function(f"f_{name}", code, ["a"], {"a": example})
+                for name, (example, *_) in VALUES.items()
+            )
+        )
+    )
+    for name, (_, expected, fine) in VALUES.items():
+        f = getattr(m, f"f_{name}")
+        for value in fine:
+            want = tw.inline(code, ["a"], {"a": value}) if name != "int" else int(value)
+            assert f(value) == want and type(f(value)) is type(want)
+        for value in REFUSED[name]:
+            with pytest.raises(TypeError) as caught:
+                f(value)
+            got = type(value)
+            full = got.__name__ if got.__module__ == "builtins" else f"{got.__module__}.{got.__name__}"
+            assert str(caught.value) == f"f_{name}(): 'a' must be {expected}, not {full}"
 
 
 def test_overflow(way, load):
@@ -343,28 +359,34 @@ def test_signature_and_docstring(way, load):
 # ---- Results and errors ----
 
 
-@pytest.mark.parametrize(
-    "expression, value",
-    [
-        ("(char)'a'", 97),
-        ("(unsigned long long)-1", 2**64 - 1),
-        ("(_Bool)7", True),
-        ("0.1f", float(np.float32(0.1))),
-        ("sqrt(2)", math.sqrt(2)),
-        ("tw_make(1, 2)", 1 + 2j),
-        ("tw_makef(1, 2)", 1 + 2j),
-        ('"text"', "text"),
-        ("(char *)NULL", None),
-        ("Py_None", None),
-        ("o", "the object"),
-        ("py_o", "the object"),
-        ("PyLong_FromLong(5)", 5),
-        ("n > 0 ? Py_True : Py_False", True),
-    ],
-)
-def test_results(way, load, expression, value):
-    result = load(new_module(one(f"return_val = {expression};", n=1, o=None))).f(1, "the object")
-    assert result == value and type(result) is type(value)
+RESULTS = [
+    ("(char)'a'", 97),
+    ("(unsigned long long)-1", 2**64 - 1),
+    ("(_Bool)7", True),
+    ("0.1f", float(np.float32(0.1))),
+    ("sqrt(2)", math.sqrt(2)),
+    ("tw_make(1, 2)", 1 + 2j),
+    ("tw_makef(1, 2)", 1 + 2j),
+    ('"text"', "text"),
+    ("(char *)NULL", None),
+    ("Py_None", None),
+    ("o", "the object"),
+    ("py_o", "the object"),
+    ("PyLong_FromLong(5)", 5),
+    ("n > 0 ? Py_True : Py_False", True),
+]
+
+
+def test_results(way, load):
+    values = {"n": 1, "o": None}
+    functions = (
+        ext_tools.ext_function(f"f{i}", f"return_val = {expression};", "n o", values)
+        for i, (expression, _) in enumerate(RESULTS)
+    )
+    m = load(new_module(*functions))
+    for i, (_, value) in enumerate(RESULTS):
+        result = getattr(m, f"f{i}")(1, "the object")
+        assert result == value and type(result) is type(value)
 
 
 def test_the_last_result_counts(way, load):
@@ -726,13 +748,13 @@ def test_nothing_is_built_twice(way, tmp_path, capfd):
     assert not first
     assert build("return_val = n;") == (True, time)
     assert not build("return_val = n + 1;")[0]
-    assert not build("return_val = n + 1;", define_macros={"A": 1})[0]
-    assert not build("return_val = n + 1;", define_macros=[("A", 2)])[0]
-    assert build("return_val = n + 1;", define_macros=[("A", "2")])[0]
     (tmp_path / "more.c").write_text("int more;")
-    assert not build("return_val = n + 1;", sources=[tmp_path / "more.c"])[0]
+    options = {"define_macros": {"A": 1}, "sources": [tmp_path / "more.c"]}
+    assert not build("return_val = n + 1;", **options)[0]
+    assert not build("return_val = n + 1;", **options | {"define_macros": [("A", 2)]})[0]
+    assert build("return_val = n + 1;", **options | {"define_macros": [("A", "2")]})[0]
     (tmp_path / "more.c").write_text("int more2;")
-    assert not build("return_val = n + 1;", sources=[tmp_path / "more.c"])[0]
+    assert not build("return_val = n + 1;", **options | {"define_macros": [("A", "2")]})[0]
 
 
 @needs_compiler
@@ -892,6 +914,25 @@ def test_setup_extension_without_setuptools(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "setuptools", None)
     with pytest.raises(ImportError, match="needs setuptools"):
         new_module().setup_extension(tmp_path)
+
+
+# ---- The docstrings ----
+
+
+@pytest.mark.parametrize("name", ext_tools.__all__)
+def test_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = inspect.getdoc(getattr(ext_tools, name))
+    assert text
+    if ">>>" in text:
+        run_doctest(text, {}, name, 0)
+
+
+def test_the_module_s_docstring(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run_doctest(inspect.getdoc(ext_tools), {}, "ext_tools", 0)
+    sys.modules.pop("increment_ext")
 
 
 # ---- References ----
