@@ -49,7 +49,9 @@ def run_document(text, title):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_blocks_of(path):
+def test_blocks_of(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the blocks write their files, and import them from
+    monkeypatch.syspath_prepend(str(tmp_path))
     run_document(path.read_text(encoding="utf-8"), path.name)
 
 

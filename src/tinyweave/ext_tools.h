@@ -254,17 +254,15 @@ TW_STATIC Py_ssize_t
 tw_find_parameter(const struct tw_function *function, PyObject *keyword)
 {
     const char *name = PyUnicode_AsUTF8(keyword);
-    if (name == NULL) {
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < function->tw_count; i++) {
+    for (Py_ssize_t i = 0; name != NULL && i < function->tw_count; i++) {
         if (strcmp(function->tw_parameters[i].tw_name, name) == 0) {
             return i;
         }
     }
-    if (strcmp(name, "local_dict") == 0) {
+    if (name != NULL && strcmp(name, "local_dict") == 0) {
         return function->tw_count;
     }
+    PyErr_Clear();
     PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
                  function->tw_name, keyword);
     return -1;

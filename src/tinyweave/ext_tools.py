@@ -6,21 +6,21 @@ A module collects functions, each the text of a snippet and the values that say 
 >>> module = ext_tools.ext_module("increment_ext")
 >>> a = 1                           # says that 'a' is an int
 >>> module.add_function(ext_tools.ext_function("increment", "return_val = a + 1;", ["a"]))
->>> module.compile(location=folder)             # doctest: +SKIP
->>> import increment_ext                        # doctest: +SKIP
->>> increment_ext.increment(1)                  # doctest: +SKIP
+>>> path = module.compile()
+>>> import increment_ext
+>>> increment_ext.increment(1)
 2
 """
 
 import ast
 import hashlib
-import importlib
+import importlib.util
 import keyword
 import os
 import re
 import sys
 import sysconfig
-import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +28,7 @@ import numpy as np
 
 from . import _core
 from ._core import CompileError
+from .base_info import base_info, custom_info, info_list, line_of, macro_of, path_of, text_of
 
 __all__ = [
     "arg_spec",
@@ -39,174 +40,6 @@ __all__ = [
     "ext_module",
     "info_list",
 ]
-
-# ---- What a module needs beside its functions ----
-
-
-def _text(value, function, name):
-    if not isinstance(value, str):
-        raise TypeError(f"{function}(): '{name}' must be str, not {type(value).__name__}")
-    return value
-
-
-def _line(value, function, name):
-    """A text that must not start another line of the C file."""
-    if not set("\r\n\0").isdisjoint(_text(value, function, name)):
-        raise ValueError(f"{function}(): '{name}' holds a line break or a NUL: {value!r}")
-    return value
-
-
-def _path(value, function, name):
-    if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{function}(): '{name}' must be str or a path, not {type(value).__name__}")
-    return _line(os.fsdecode(value), function, name)
-
-
-def _macro(macro, function, name):
-    """'A', ('A',), ('A', None) and ('A', 1) -> (name, text)."""
-    parts = (macro,) if isinstance(macro, str) else tuple(macro) if isinstance(macro, (tuple, list)) else ()
-    if not 1 <= len(parts) <= 2 or not isinstance(parts[0], str):
-        raise TypeError(f"{function}(): '{name}' must be (name, value or None), not {macro!r}")
-    if not re.fullmatch(r"[^\W\d]\w*(\([\w, .]*\))?", parts[0]):
-        raise ValueError(f"{function}(): '{name}': no name of a macro: {parts[0]!r}")
-    value = parts[1] if len(parts) == 2 else None
-    return parts[0], "1" if value is None else _line(str(value), function, name)
-
-
-class base_info:
-    """What a function or module asks of the C file and its build; a subclass gives its own lists.
-
-    Each method returns a list: ``headers()``, ``support_code()``, ``libraries()`` and so on.
-    """
-
-    _warnings = _libraries = _library_dirs = _include_dirs = _define_macros = _undefine_macros = ()
-    _headers = _preheader_defines = _support_code = _module_init_code = _sources = ()
-    _extra_compile_args = _extra_link_args = ()
-
-    def warnings(self):
-        return list(self._warnings)
-
-    def libraries(self):
-        return list(self._libraries)
-
-    def library_dirs(self):
-        return list(self._library_dirs)
-
-    def include_dirs(self):
-        return list(self._include_dirs)
-
-    def define_macros(self):
-        return list(self._define_macros)
-
-    def undefine_macros(self):
-        return list(self._undefine_macros)
-
-    def headers(self):
-        return list(self._headers)
-
-    def preheader_defines(self):
-        return list(self._preheader_defines)
-
-    def support_code(self):
-        return list(self._support_code)
-
-    def module_init_code(self):
-        return list(self._module_init_code)
-
-    def sources(self):
-        return list(self._sources)
-
-    def extra_compile_args(self):
-        return list(self._extra_compile_args)
-
-    def extra_link_args(self):
-        return list(self._extra_link_args)
-
-
-class custom_info(base_info):
-    """The lists of a function or module, to be added to: what ``customize`` is."""
-
-    def __init__(self):
-        for name, value in vars(base_info).items():
-            if isinstance(value, tuple):
-                setattr(self, name, list(value))
-
-    def add_support_code(self, code):
-        """Add C text at file scope, in front of all functions."""
-        self._support_code.append(_text(code, "add_support_code", "code"))
-
-    def add_header(self, header):
-        """Add a header, ``"<math.h>"`` or ``'"mine.h"'``; a bare ``mine.h`` is put in quotes."""
-        _line(header, "add_header", "header")
-        self._headers.append(header if header[:1] in ("<", '"') else f'"{header}"')
-
-    def add_preheader_define(self, macro):
-        """Add a macro, (name, value), that is defined in front of Python's headers."""
-        self._preheader_defines.append(_macro(macro, "add_preheader_define", "macro"))
-
-    def add_define_macro(self, macro):
-        """Add a macro, (name, value); without a value it is 1."""
-        self._define_macros.append(_macro(macro, "add_define_macro", "macro"))
-
-    def add_undefine_macro(self, name):
-        """Undefine a macro, after all others are defined."""
-        self._undefine_macros.append(
-            _macro(_text(name, "add_undefine_macro", "name"), "add_undefine_macro", "name")[0]
-        )
-
-    def add_include_dir(self, folder):
-        """Add a folder where headers are looked for."""
-        self._include_dirs.append(_path(folder, "add_include_dir", "folder"))
-
-    def add_library(self, library):
-        """Add a library to link to: ``"z"``, or a path."""
-        self._libraries.append(_path(library, "add_library", "library"))
-
-    def add_library_dir(self, folder):
-        """Add a folder where libraries are looked for, when the module is built and when it is loaded."""
-        self._library_dirs.append(_path(folder, "add_library_dir", "folder"))
-
-    def add_source(self, path):
-        """Add a C file that is compiled into the module."""
-        self._sources.append(_path(path, "add_source", "path"))
-
-    def add_module_init_code(self, code):
-        """Add C text that runs when the module is imported, with ``PyObject *module`` in scope."""
-        self._module_init_code.append(_text(code, "add_module_init_code", "code"))
-
-    def add_extra_compile_arg(self, argument):
-        """Add an argument of the C compiler, as ``"-O3"``."""
-        self._extra_compile_args.append(_line(argument, "add_extra_compile_arg", "argument"))
-
-    def add_extra_link_arg(self, argument):
-        """Add an argument for linking."""
-        self._extra_link_args.append(_line(argument, "add_extra_link_arg", "argument"))
-
-    def add_warning(self, warning):
-        """Add what follows ``#pragma warning``, for compilers that know it."""
-        self._warnings.append(_line(warning, "add_warning", "warning"))
-
-
-base_info.custom_info = custom_info  # weave has them in a module base_info
-
-
-class info_list(list):
-    """Several infos together: each method returns the values of all, each value once."""
-
-    def get_unique_values(self, attribute):
-        return list(dict.fromkeys(value for info in self for value in getattr(info, attribute)()))
-
-
-def _gather(attribute):
-    def gather(self):
-        return self.get_unique_values(attribute)
-
-    gather.__name__ = attribute
-    return gather
-
-
-for _name in [name for name in vars(base_info) if not name.startswith("_") and name != "custom_info"]:
-    setattr(info_list, _name, _gather(_name))
 
 # ---- The types of arguments ----
 
@@ -384,7 +217,7 @@ class ext_function_from_specs:
 
     def __init__(self, name, code_block, arg_specs):
         _check_name(name, type(self).__name__)
-        _text(code_block, type(self).__name__, "code_block")
+        text_of(code_block, type(self).__name__, "code_block")
         self.name = name
         self.code_block = code_block
         self.arg_specs = list(arg_specs)
@@ -490,7 +323,7 @@ class ext_function(ext_function_from_specs):
 
 
 def _check_name(name, function):
-    _text(name, function, "name")
+    text_of(name, function, "name")
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(f"{function}(): 'name' must be an identifier, not {name!r}")
 
@@ -569,7 +402,7 @@ static struct PyModuleDef tw_ext_module = {{
 
 #ifdef TW_STAMP
 /* Of what and how this was built; ext_module.compile looks for it. */
-const char tw_ext_stamp[] = TW_STAMP;
+static const char tw_ext_stamp[] __attribute__((used)) = TW_STAMP;
 #endif
 
 PyMODINIT_FUNC
@@ -616,20 +449,20 @@ def _items(value, name):
 
 
 def _macro_name(value, function, name):
-    return _macro(_text(value, function, name), function, name)[0]
+    return macro_of(text_of(value, function, name), function, name)[0]
 
 
 _OPTIONS = {
-    "sources": _path,
-    "include_dirs": _path,
-    "define_macros": _macro,
+    "sources": path_of,
+    "include_dirs": path_of,
+    "define_macros": macro_of,
     "undef_macros": _macro_name,
-    "library_dirs": _path,
-    "libraries": _path,
-    "runtime_library_dirs": _path,
-    "extra_objects": _path,
-    "extra_compile_args": _line,
-    "extra_link_args": _line,
+    "library_dirs": path_of,
+    "libraries": path_of,
+    "runtime_library_dirs": path_of,
+    "extra_objects": path_of,
+    "extra_compile_args": line_of,
+    "extra_link_args": line_of,
 }
 
 _REFUSED = {
@@ -679,26 +512,17 @@ def _write(path, text):
             return
     except OSError:
         pass
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name + ".", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.chmod(file.name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def _umask():
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _folder(location, function):
-    folder = Path(_path(location, function, "location"))
+    folder = Path(path_of(location, function, "location"))
     if not folder.is_dir():
         raise FileNotFoundError(f"{function}(): 'location' is no folder: {str(location)!r}")
     return folder
@@ -742,7 +566,6 @@ class ext_module:
 
     Examples
     --------
-    >>> import tempfile
     >>> from tinyweave import ext_tools
     >>> module = ext_tools.ext_module("fibonacci")
     >>> n = 1
@@ -755,8 +578,7 @@ class ext_module:
     ... }
     ... return_val = a;
     ... ''', ["n"]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = module.compile(location=folder)
+    >>> path = module.compile()        # and then: import fibonacci
     """
 
     def __init__(self, name, compiler=""):
@@ -765,7 +587,7 @@ class ext_module:
             raise ValueError(f"ext_module(): 'name' must be ASCII, not {name!r}")
         self.name = name
         self.functions = []
-        self.compiler = _text(compiler, "ext_module", "compiler")
+        self.compiler = text_of(compiler, "ext_module", "compiler")
         self.customize = custom_info()
 
     def add_function(self, function):
@@ -780,7 +602,7 @@ class ext_module:
 
     def set_compiler(self, compiler):
         """Set the command of the C compiler."""
-        self.compiler = _text(compiler, "set_compiler", "compiler")
+        self.compiler = text_of(compiler, "set_compiler", "compiler")
 
     def build_information(self):
         """The infos of the module and its functions, an `info_list`."""
@@ -804,7 +626,7 @@ class ext_module:
         """The C text, and the contents of the user's headers."""
         info = self.build_information()
         contents = b""
-        parts = [_number_of(info), _HEADERS, _runtime(), _user_text(info)]
+        parts = [_first_macros(info), _HEADERS, _runtime(), _user_text(info)]
         for function in self.functions:
             code, headers, dimensions = function._function(info)
             contents += headers
@@ -816,9 +638,7 @@ class ext_module:
         return _number_lines(first + text, file_name), contents
 
     def _module_text(self, info):
-        init = "".join(
-            "    {\n" + _marked("<module init code>", code) + "    }\n" for code in info.module_init_code()
-        )
+        init = "".join("    {\n" + _marked(*code) + "    }\n" for code in _init_codes(info).items())
         methods = "".join(function._method() for function in self.functions)
         return _MODULE.format(methods=methods, init=init, name=_c_string(self.name), bare=self.name)
 
@@ -838,7 +658,7 @@ class ext_module:
         ------
         CompileError, OSError
         """
-        file_name = _path(file_name, "generate_file", "file_name") or f"{self.name}.c"
+        file_name = path_of(file_name, "generate_file", "file_name") or f"{self.name}.c"
         path = _folder(location, "generate_file") / file_name
         text = self._text(path.name.replace("\\", "\\\\").replace('"', '\\"'))[0]
         _write(path, text)
@@ -862,8 +682,8 @@ class ext_module:
         """Write and build the module; afterwards it can be imported from `location`.
 
         With a C compiler on the machine the result is an ordinary extension module, optimised. Without one
-        a small Python file loads the C file through tinyweave. What is there and still right is not built
-        again.
+        a small Python file loads the C file through tinyweave; it is loaded once to see that it can be.
+        What is there and still right is not built again.
 
         Parameters
         ----------
@@ -893,7 +713,7 @@ class ext_module:
         """
         options = _merge(self.build_information(), _read_options(kw, "compile"))
         folder = _folder(location, "compile")
-        command = self.compiler if compiler is None else _text(compiler, "compile", "compiler")
+        command = self.compiler if compiler is None else text_of(compiler, "compile", "compiler")
         text, contents = self._text(f"{self.name}.c")
         _write(folder / f"{self.name}.c", text)
         words = _find_compiler(command)
@@ -944,7 +764,7 @@ class ext_module:
                 extra_compile_args=options["extra_compile_args"],
                 extra_link_args=[
                     *options["extra_objects"],
-                    *(f"-Wl,-rpath,{path}" for path in folders),
+                    *(word for path in folders for word in ("-Xlinker", "-rpath", "-Xlinker", path)),
                     *options["extra_link_args"],
                 ],
             )
@@ -960,26 +780,35 @@ class ext_module:
                 )
         stub = folder / f"{self.name}.py"
         target = folder / (self.name + sysconfig.get_config_var("EXT_SUFFIX"))
-        if stub.exists() and not _is_ours(stub):
-            raise FileExistsError(f"compile(): {str(stub)!r} is there, and not from here: it is left alone")
-        text = self._stub(options, stamp)
+        for path, ours in ((stub, _is_ours(stub)), (target, _has_stamp(target, "tinyweave:"))):
+            if path.exists() and not ours:
+                raise FileExistsError(f"compile(): {str(path)!r} is there, and not from here: left alone")
         built = not _has_stamp(stub, stamp)
-        _write(stub, text)
+        if built:
+            self._try_loading(folder, options)
+            _write(stub, self._stub(options, stamp))
+            # It holds the time of the file in seconds: that may be the same.
+            Path(importlib.util.cache_from_source(str(stub))).unlink(missing_ok=True)
         target.unlink(missing_ok=True)  # import would take it first
         return stub, built
 
+    def _try_loading(self, folder, options):
+        """Load it once, so that errors in C are told now. What the init code raises is import's to tell."""
+        sources = [folder / f"{self.name}.c", *map(Path, options["sources"])]
+        try:
+            _core.extension([path.absolute() for path in sources], self.name, **_loading(options))
+        except CompileError as error:
+            located = self._locate(error)
+        except (OSError, TypeError, ValueError):
+            raise
+        except Exception:
+            return
+        else:
+            return
+        raise located
+
     def _stub(self, options, stamp):
-        given = {
-            "include_dirs": [os.path.abspath(path) for path in options["include_dirs"]],
-            "define_macros": options["define_macros"],
-            "undef_macros": options["undef_macros"],
-            "libraries": options["libraries"],
-            "library_dirs": [
-                os.path.abspath(path) for path in options["library_dirs"] + options["runtime_library_dirs"]
-            ],
-            "extra_compile_args": options["extra_compile_args"],
-        }
-        lines = "".join(f"    {name}={value!r},\n" for name, value in given.items() if value)
+        lines = "".join(f"    {name}={value!r},\n" for name, value in _loading(options).items())
         return _STUB.format(
             name=self.name,
             stamp=stamp,
@@ -989,27 +818,64 @@ class ext_module:
 
     def _locate(self, error):
         """The same error, with the user's own line where its place is in a text of the user's."""
+        info = self.build_information()
         texts = {function._label: function.code_block for function in self.functions}
-        lines = texts.get(error.filename, "").split("\n")
-        if error.lineno is None or not 1 <= error.lineno <= len(lines) or error.filename not in texts:
+        texts |= _init_codes(info) | {"<support code>": "\n".join(info.support_code())}
+        label, number = error.filename, error.lineno or 0
+        if label is not None and os.path.basename(label) == f"{self.name}.c":
+            label, number = _follow_marks(self.module_code().split("\n"), number)
+        lines = texts.get(label, "").split("\n")
+        if label not in texts or not 1 <= number <= len(lines):
             return error
-        line = lines[error.lineno - 1]
-        offset = error.offset
-        if "return_val" in line:  # that was rewritten: the column is another one
-            quoted = re.search(r"'(\w+)'", error.msg)
-            found = line.find(quoted[1]) if quoted else -1
-            offset = found + 1 if found >= 0 else None
-        located = CompileError(error.msg, (error.filename, error.lineno, offset, line))
-        for note in error.__notes__:
+        line = lines[number - 1]
+        located = CompileError(error.msg, (label, number, _column(line, error), line))
+        for note in getattr(error, "__notes__", ()):
             located.add_note(note)
         return located
+
+
+def _follow_marks(lines, number):
+    """The place that the last #line above a line of the C file gives it."""
+    for index in range(min(number, len(lines)) - 1, -1, -1):
+        mark = re.match(r'#line (\d+) "(.*)"$', lines[index])
+        if mark:
+            return mark[2], number - index - 2 + int(mark[1])
+    return "", 0
+
+
+def _column(line, error):
+    """Where the error is in the user's line, from 1.
+
+    Compilers saw another line where return_val is rewritten, and count tabs and letters their own way: what
+    the message quotes tells better.
+    """
+    quoted = re.search(r"'(\w+)'", error.msg)
+    if quoted and not line.startswith(quoted[1], (error.offset or 0) - 1):
+        found = re.search(rf"\b{quoted[1]}\b", line)
+        return found.start() + 1 if found else None
+    return None if "return_val" in line and not quoted else error.offset
+
+
+def _loading(options):
+    """The keywords of `tinyweave.extension`."""
+    given = {
+        "include_dirs": [os.path.abspath(path) for path in options["include_dirs"]],
+        "define_macros": options["define_macros"],
+        "undef_macros": options["undef_macros"],
+        "libraries": options["libraries"],
+        "library_dirs": [
+            os.path.abspath(path) for path in options["library_dirs"] + options["runtime_library_dirs"]
+        ],
+        "extra_compile_args": options["extra_compile_args"],
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _quote(word):
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def _number_of(info):
+def _first_macros(info):
     """Macros that stand in front of Python's headers."""
     before = "".join(f"#define {name} {value}\n" for name, value in info.preheader_defines())
     return before + _macro_text(info)
@@ -1026,8 +892,17 @@ def _user_text(info):
     warnings = "".join(f"#pragma warning({text})\n" for text in info.warnings())
     parts += ["#ifdef _MSC_VER\n", warnings, "#endif\n"] if warnings else []
     parts += [f"#include {header}\n" for header in info.headers()]
-    parts += [_marked("<support code>", code) for code in info.support_code()]
+    support_code = "\n".join(info.support_code())
+    parts += [_marked("<support code>", support_code)] if support_code else []
     return "".join(parts) + "\n"
+
+
+def _init_codes(info):
+    """Label -> text."""
+    return {
+        f"<module init code{'' if number == 0 else f' {number + 1}'}>": code
+        for number, code in enumerate(info.module_init_code())
+    }
 
 
 def _undefine(function):
