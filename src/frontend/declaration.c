@@ -1377,6 +1377,62 @@ external_declaration(struct parser *parser)
     }
 }
 
+/* ---- What the system's headers have beyond us ---- */
+
+static bool
+is_system(const struct parser *parser, size_t at)
+{
+    const struct source *from = parser->unit->from[at];
+    return from != NULL && from->system;
+}
+
+/* Forgets what was begun. */
+static void
+leave_scopes(struct parser *parser)
+{
+    while (parser->names.scope > 0) {
+        names_leave(&parser->names);
+    }
+    while (parser->inner_tags.scope > 0) {
+        names_leave(&parser->inner_tags);
+    }
+    parser->expressions = parser->operators = 0;
+}
+
+/* Behind the declaration that starts at `start`: its ; or its body. */
+static void
+skip_declaration(struct parser *parser, size_t start)
+{
+    bool body = false;
+    parser->at = start;
+    while (parse_token(parser)->kind != TOKEN_END && !body && is_system(parser, parser->at)) {
+        if (parse_accept(parser, ";")) {
+            return;
+        }
+        body = parse_at(parser, "{") && parser->at > start && parse_is(parse_last(parser), ")");
+        if (parser->partners[parser->at] > parser->at) {
+            parse_skip_group(parser);
+        }
+        else {
+            parser->at++;
+        }
+    }
+}
+
+/* What cannot be read is passed over where it stands in a header of the system's. Returns 0, or -1 where it does not,
+ * or memory is out. */
+static int
+pass_over(struct parser *parser, size_t start)
+{
+    if (parser->is_prelude || parser->spot->message[0] == '\0' || !is_system(parser, start)) {
+        return -1;
+    }
+    parser->spot->message[0] = '\0';
+    leave_scopes(parser);
+    skip_declaration(parser, start);
+    return 0;
+}
+
 /* translation-unit:
  *     external-declaration
  *     translation-unit external-declaration
@@ -1385,7 +1441,8 @@ static int
 translation_unit(struct parser *parser)
 {
     while (parse_token(parser)->kind != TOKEN_END) {
-        if (external_declaration(parser) < 0) {
+        size_t start = parser->at;
+        if (external_declaration(parser) < 0 && pass_over(parser, start) < 0) {
             return -1;
         }
     }

@@ -259,7 +259,8 @@ struct declarations {
  * unit has that name; elsewhere they are names like any.
  * Returns 0; or -1 with the spot of what is no declaration of C99, or refused: K&R definitions, implicit
  * int, C++ (class, namespace, template, references, ::), nested functions, nesting deeper than CHECK_DEPTH
- * (an empty message: no memory). Either way declarations_free is owed. */
+ * (an empty message: no memory). What cannot be read in a header of the system's is passed over, to its ; or the
+ * end of its body. Either way declarations_free is owed. */
 int declarations_read(const struct expanded *unit, struct declarations *declarations,
                       struct spot *spot);
 void declarations_free(struct declarations *declarations);

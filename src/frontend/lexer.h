@@ -37,6 +37,7 @@ struct source {
     const char *argument; /* what the user calls it: "code", "support_code" */
     const char *text;
     size_t length;
+    bool system; /* not given: a header of the system's */
     struct tokens tokens;
 };
 

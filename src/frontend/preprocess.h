@@ -40,6 +40,9 @@ struct expanded {
         *definitions; /* in order of their #defines; without libtcc's own, and without those that
                                        expand to nothing, to very much or to __LINE__ and its like */
     size_t definition_count;
+    const struct source **headers; /* the system's that were read, for preprocess_system: label is the path, text
+                                      and length are its contents */
+    size_t header_count;
     struct arena arena; /* what preprocess_free frees besides */
 };
 
@@ -54,6 +57,15 @@ struct expanded {
  * bytes spelled, calls or headers one in another (an empty message: no memory). */
 int preprocess(const struct source *sources, size_t count, const struct includes *includes,
                const struct strings *folders, struct expanded *expanded, struct spot *spot);
+
+/* As preprocess, with the system's headers followed too, #include_next and names made by macros as well: what is not
+ * the user's is looked for in `system_folders`, in their order, as libtcc does (the shims, libtcc's own, libc's). A
+ * header that is not there is left for libtcc to tell. What comes from the system's has source->system set.
+ * Nothing is kept between calls: <zlib.h> takes some ms. */
+int preprocess_system(const struct source *sources, size_t count, const struct includes *includes,
+                      const struct strings *folders, const struct strings *system_folders,
+                      struct expanded *expanded, struct spot *spot);
+
 void preprocess_free(struct expanded *expanded);
 
 #endif

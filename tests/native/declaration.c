@@ -369,3 +369,101 @@ declaration_unit(PyObject *text)
     lexer_free(&source);
     return result;
 }
+
+/* ---- The system's headers ---- */
+
+static int
+append_folders(struct strings *folders, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        const char *folder = PyBytes_AsString(PyList_GetItem(list, i));
+        if (strings_append(folders, folder, strlen(folder)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+header_list(const struct expanded *unit)
+{
+    PyObject *list = PyList_New((Py_ssize_t)unit->header_count);
+    for (size_t i = 0; i < unit->header_count; i++) {
+        PyList_SetItem(list, (Py_ssize_t)i, PyUnicode_FromString(unit->headers[i]->label));
+    }
+    return list;
+}
+
+/* (declarations, constants, records, paths of the system's headers, tokens), or (line, column, message). */
+PyObject *
+declaration_headers(PyObject *text, PyObject *user_folders, PyObject *system_folders)
+{
+    struct source source = {.label = "tw:code", .argument = "code"};
+    source.text = PyBytes_AsString(text);
+    source.length = (size_t)PyBytes_Size(text);
+    struct strings users = {NULL, 0}, systems = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    if (append_folders(&users, user_folders) < 0 || append_folders(&systems, system_folders) < 0 ||
+        lexer_scan(&source, &spot) < 0 || include_follow(&source, 1, &users, &includes) < 0) {
+        return spot_tuple(&spot);
+    }
+    PyObject *result;
+    if (preprocess_system(&source, 1, &includes, &users, &systems, &unit, &spot) < 0) {
+        result = spot_tuple(&spot);
+    }
+    else if (declarations_read(&unit, &declarations, &spot) < 0) {
+        result = spot_tuple(&spot);
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    else {
+        PyObject *tokens = PyList_New((Py_ssize_t)unit.count);
+        for (size_t i = 0; i < unit.count; i++) {
+            PyList_SetItem(tokens, (Py_ssize_t)i,
+                           PyBytes_FromStringAndSize(unit.items[i].start,
+                                                     (Py_ssize_t)unit.items[i].length));
+        }
+        result = Py_BuildValue("NNNNN", declarations_tuple(&declarations),
+                               constant_list(&declarations), record_list(&declarations),
+                               header_list(&unit), tokens);
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    strings_free(&users);
+    strings_free(&systems);
+    lexer_free(&source);
+    return result;
+}
+
+/* Reads a unit with the system's headers, for its time. Returns how many declarations there are; -1. */
+int
+declaration_headers_time(const char *text, const char *const *folders, size_t folder_count)
+{
+    struct source source = {.label = "tw:code", .argument = "code", .text = text};
+    source.length = strlen(text);
+    struct strings users = {NULL, 0}, systems = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    for (size_t i = 0; i < folder_count; i++) {
+        strings_append(&systems, folders[i], strlen(folders[i]));
+    }
+    lexer_scan(&source, &spot);
+    include_follow(&source, 1, &users, &includes);
+    int result = preprocess_system(&source, 1, &includes, &users, &systems, &unit, &spot);
+    if (result == 0) {
+        result = declarations_read(&unit, &declarations, &spot);
+        result = result < 0 ? -1 : (int)declarations.count;
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    strings_free(&systems);
+    lexer_free(&source);
+    return result;
+}
