@@ -319,6 +319,7 @@ static PyMethodDef METHODS[] = {
      expression_doc},
     {"explain", (PyCFunction)(void (*)(void))explain_call, METH_FASTCALL | METH_KEYWORDS,
      explain_doc},
+    {"_library", compile_restore, METH_VARARGS, "what a pickled Library calls"},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
     {"_native_compiler", toolchain_find, METH_VARARGS, toolchain_find_doc},
     {"_native_build", (PyCFunction)(void (*)(void))toolchain_build, METH_VARARGS | METH_KEYWORDS,
