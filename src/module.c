@@ -323,6 +323,7 @@ static PyMethodDef METHODS[] = {
      expression_doc},
     {"explain", (PyCFunction)(void (*)(void))explain_call, METH_FASTCALL | METH_KEYWORDS,
      explain_doc},
+    {"_library", compile_restore, METH_VARARGS, "what a pickled Library calls"},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
     {"_ext_argument", ext_tools_argument, METH_VARARGS, "the C type of a value, as ext_tools has it"},
     {"_ext_function", ext_tools_function, METH_VARARGS, "a snippet as a C function, for ext_tools"},

@@ -19,6 +19,7 @@
 #include "../backend/library.h"
 #include "../frontend/function.h"
 #include "../state.h"
+#include "export.h"
 #include "function.h"
 #include "options.h"
 #include "report.h"
@@ -43,6 +44,7 @@ struct library {
     PyObject *constants; /* name -> int, float or bytes */
     PyObject *declare;   /* the prototypes that stand apart, as bytes; NULL: none */
     PyObject *wanted;    /* a tuple of str: the only functions to be had; NULL: all */
+    PyObject *key;       /* all that was asked for: in the table of Libraries, and in a pickle */
     struct plans plans;
     struct function_library shared;
     unsigned variables;      /* those whose list the user gave: they are generic in any case */
@@ -504,9 +506,9 @@ make_room(struct library *library)
     return 0;
 }
 
-/* Reads the sources, and compiles them where they are not generic. */
+/* Reads the sources, and compiles them where they are not generic, unless that is left for the first use. */
 static int
-open_library(struct library *library, struct state *state)
+open_library(struct library *library, struct state *state, bool lazy)
 {
     static const struct binding none = BINDING_NONE;
     struct build build = {.state = state, .library = library, .headers = BUFFER_INIT};
@@ -518,13 +520,16 @@ open_library(struct library *library, struct state *state)
         library->shared.records.dtypes = result < 0 ? NULL : record_dtypes(&library->plans);
         result = library->shared.records.dtypes == NULL ? -1 : result;
     }
-    if (result == 0 && library->plans.variables == 0) {
+    if (result == 0 && library->plans.variables == 0 && !lazy) {
         struct kernel *kernel = build_kernel(&build, &library->plans, &none);
         result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }
     free_build(&build);
     return result < 0 || add_constants(library) < 0 ? -1 : add_functions(library, state);
 }
+
+/* What a Library's key holds: make_key(). */
+enum { KEY_LENGTH = 7 };
 
 /* What was asked for, from the arguments on. */
 struct request {
@@ -536,10 +541,12 @@ struct request {
     struct options_given given;
     bool has_options;
     bool force;
+    bool lazy; /* out of a pickle: compiled on first use */
 };
 
 static PyObject *
-new_library(PyObject *module, const struct request *request, PyObject *texts, PyObject *options)
+new_library(PyObject *module, const struct request *request, PyObject *texts, PyObject *options,
+            PyObject *key)
 {
     struct state *state = PyModule_GetState(module);
     struct library *library =
@@ -557,6 +564,7 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->force = request->force;
     library->declare = request->declare == NULL ? NULL : PyUnicode_AsUTF8String(request->declare);
     library->wanted = Py_XNewRef(request->functions);
+    library->key = Py_NewRef(key);
     library->shared.plans = &library->plans;
     library->shared.kernel_for = library_kernel;
     for (int i = 0; i < TYPE_VARIABLES && !PyErr_Occurred(); i++) {
@@ -566,7 +574,7 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
         library->shared.letters[i] = letters == NULL ? NULL : read_letters(letters, i);
     }
     if (library->name == NULL || library->functions == NULL || PyErr_Occurred() ||
-        open_library(library, state) < 0) {
+        open_library(library, state, request->lazy) < 0) {
         Py_DECREF(library);
         return NULL;
     }
@@ -618,6 +626,7 @@ library_dealloc(PyObject *self)
     Py_XDECREF(library->shared.records.dtypes);
     Py_XDECREF(library->declare);
     Py_XDECREF(library->wanted);
+    Py_XDECREF(library->key);
     buffer_free(&library->headers);
     Py_XDECREF(library->texts);
     Py_XDECREF(library->options);
@@ -808,7 +817,21 @@ static PyMemberDef LIBRARY_MEMBERS[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+/* Pickled as all that compile() was asked for, the texts of files with it. */
+static PyObject *
+library_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    struct library *library = (struct library *)self;
+    PyObject *function = PyObject_GetAttrString(library->module, "_library");
+    return function == NULL ? NULL
+                            : Py_BuildValue("N(OO)", function, library->key,
+                                            library->force ? Py_True : Py_False);
+}
+
 static PyMethodDef LIBRARY_METHODS[] = {
+    {"__reduce__", library_reduce, METH_NOARGS, "Pickles by its source."},
+    {"__copy__", export_itself, METH_NOARGS, "The Library itself."},
+    {"__deepcopy__", export_itself, METH_O, "The Library itself."},
     {"__dir__", library_dir, METH_NOARGS, "The functions, and what every object has."},
     {NULL, NULL, 0, NULL},
 };
@@ -949,7 +972,7 @@ make_library(PyObject *module, const struct request *request, PyObject *texts, P
              PyObject *key)
 {
     struct state *state = PyModule_GetState(module);
-    PyObject *library = new_library(module, request, texts, options);
+    PyObject *library = new_library(module, request, texts, options, key);
     PyObject *first = NULL;
     if (library == NULL) {
         return NULL;
@@ -1047,18 +1070,101 @@ read_request(struct request *request, const struct state *state, PyObject *const
     return 0;
 }
 
+/* (text, path) -> the same, the path absolute: the process may move, or another one read the pickle. */
+static PyObject *
+absolute_text(PyObject *pair)
+{
+    PyObject *path = PyTuple_GET_ITEM(pair, 1);
+    if (path == Py_None || PyBytes_AS_STRING(path)[0] == '/') {
+        return Py_NewRef(pair);
+    }
+    PyObject *module = PyImport_ImportModule("os.path");
+    PyObject *absolute = module == NULL ? NULL : PyObject_CallMethod(module, "abspath", "O", path);
+    PyObject *result =
+        absolute == NULL ? NULL : PyTuple_Pack(2, PyTuple_GET_ITEM(pair, 0), absolute);
+    Py_XDECREF(module);
+    Py_XDECREF(absolute);
+    return result;
+}
+
+/* Takes the reference. */
+static PyObject *
+absolute_texts(PyObject *texts)
+{
+    PyObject *result = texts == NULL ? NULL : PyTuple_New(PyTuple_GET_SIZE(texts));
+    for (Py_ssize_t i = 0; result != NULL && i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *pair = absolute_text(PyTuple_GET_ITEM(texts, i));
+        if (pair == NULL) {
+            Py_CLEAR(result);
+            break;
+        }
+        PyTuple_SET_ITEM(result, i, pair);
+    }
+    Py_XDECREF(texts);
+    return result;
+}
+
 /* No source at all is an empty one: functions of libraries. */
 static PyObject *
 request_texts(const struct request *request)
 {
     return request->source == NULL ? Py_BuildValue("((yO))", "", Py_None)
-                                   : source_read(request->source, FUNCTION);
+                                   : absolute_texts(source_read(request->source, FUNCTION));
 }
 
 static PyObject *
 or_none(PyObject *object)
 {
     return object == NULL ? Py_None : object;
+}
+
+/* What was asked for, with the texts read and the options in order: equal for equal Libraries. A new
+ * reference, or NULL with an exception. */
+static PyObject *
+make_key(const struct request *request, PyObject *texts, PyObject *options)
+{
+    return PyTuple_Pack(KEY_LENGTH, texts, or_none(options), or_none(request->letters[0]),
+                        or_none(request->letters[1]), or_none(request->name),
+                        or_none(request->declare), or_none(request->functions));
+}
+
+/* Finds or makes the Library of a request whose texts are read. Returns a new reference, or NULL. */
+static PyObject *
+obtain_library(PyObject *module, struct request *request, PyObject *texts)
+{
+    struct state *state = PyModule_GetState(module);
+    PyObject *options = NULL, *key = NULL, *library = NULL, *names = NULL;
+    if (request->functions != NULL) {
+        request->functions = names = options_names(request->functions, FUNCTION, "functions");
+    }
+    if (!PyErr_Occurred() && request->has_options) {
+        options = options_canonical(&request->given, FUNCTION);
+    }
+    if (!PyErr_Occurred()) {
+        key = make_key(request, texts, options);
+    }
+    if (key != NULL) {
+        library = request->force ? NULL : find_library(state, key);
+        if (library == NULL && !PyErr_Occurred()) {
+            library = make_library(module, request, texts, options, key);
+        }
+    }
+    Py_XDECREF(options);
+    Py_XDECREF(names);
+    Py_XDECREF(key);
+    return library;
+}
+
+/* A Library out of a pickle may not be compiled yet. Takes the reference. */
+static PyObject *
+compiled(PyObject *library)
+{
+    static const struct binding none = BINDING_NONE;
+    if (library != NULL && ((struct library *)library)->plans.variables == 0 &&
+        library_kernel(library, &none) == NULL) {
+        Py_CLEAR(library);
+    }
+    return library;
 }
 
 PyObject *
@@ -1069,34 +1175,73 @@ compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyO
     if (read_request(&request, state, arguments, count, keywords) < 0) {
         return NULL;
     }
-    PyObject *options = NULL, *key = NULL, *library = NULL, *names = NULL;
     PyObject *texts = request_texts(&request);
-    if (texts != NULL && request.functions != NULL) {
-        request.functions = options_names(request.functions, FUNCTION, "functions");
-        names = request.functions;
-    }
-    if (PyErr_Occurred()) {
-        Py_CLEAR(texts);
-    }
-    if (texts != NULL && request.has_options) {
-        options = options_canonical(&request.given, FUNCTION);
-    }
-    if (texts != NULL && (options != NULL || !request.has_options)) {
-        key = PyTuple_Pack(7, texts, or_none(options), or_none(request.letters[0]),
-                           or_none(request.letters[1]), or_none(request.name),
-                           or_none(request.declare), or_none(request.functions));
-    }
-    if (key != NULL) {
-        library = request.force ? NULL : find_library(state, key);
-        if (library == NULL && !PyErr_Occurred()) {
-            library = make_library(module, &request, texts, options, key);
-        }
-    }
+    PyObject *library = texts == NULL ? NULL : compiled(obtain_library(module, &request, texts));
     Py_XDECREF(texts);
-    Py_XDECREF(options);
-    Py_XDECREF(names);
-    Py_XDECREF(key);
     return library;
+}
+
+/* ---- Out of a pickle ---- */
+
+/* ((text, path or None), ...), bytes, and one at least. */
+static bool
+are_texts(PyObject *texts)
+{
+    bool good = PyTuple_Check(texts) && PyTuple_GET_SIZE(texts) > 0;
+    for (Py_ssize_t i = 0; good && i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *pair = PyTuple_GET_ITEM(texts, i);
+        good = PyTuple_Check(pair) && PyTuple_GET_SIZE(pair) == 2 &&
+               PyBytes_Check(PyTuple_GET_ITEM(pair, 0)) &&
+               (PyTuple_GET_ITEM(pair, 1) == Py_None || PyBytes_Check(PyTuple_GET_ITEM(pair, 1)));
+    }
+    return good;
+}
+
+static PyObject *
+none_as_null(PyObject *object)
+{
+    return object == Py_None ? NULL : object;
+}
+
+/* The request that a key of make_key() stands for. Returns 0, or -1 with a TypeError. */
+static int
+read_key(PyObject *key, struct request *request)
+{
+    PyObject **const places[] = {&request->letters[0], &request->letters[1], &request->name,
+                                 &request->declare};
+    PyObject *options = PyTuple_GET_SIZE(key) == KEY_LENGTH ? PyTuple_GET_ITEM(key, 1) : NULL;
+    bool right = options != NULL && are_texts(PyTuple_GET_ITEM(key, 0)) &&
+                 (options == Py_None ||
+                  (PyTuple_Check(options) && PyTuple_GET_SIZE(options) == OPTION_COUNT));
+    for (size_t i = 0; right && i < 4; i++) {
+        PyObject *value = none_as_null(PyTuple_GET_ITEM(key, 2 + (Py_ssize_t)i));
+        right = value == NULL || PyUnicode_Check(value);
+        *places[i] = value;
+    }
+    if (!right) {
+        PyErr_SetString(PyExc_TypeError, "this is no pickle of a Library of this version");
+        return -1;
+    }
+    request->functions = none_as_null(PyTuple_GET_ITEM(key, 6));
+    request->has_options = options != Py_None;
+    for (Py_ssize_t i = 0; request->has_options && i < OPTION_COUNT; i++) {
+        request->given.values[i] = PyTuple_GET_ITEM(options, i);
+    }
+    return 0;
+}
+
+PyObject *
+compile_restore(PyObject *module, PyObject *arguments)
+{
+    struct request request = {.lazy = true};
+    PyObject *key;
+    int force;
+    if (!PyArg_ParseTuple(arguments, "O!p:_library", &PyTuple_Type, &key, &force) ||
+        read_key(key, &request) < 0) {
+        return NULL;
+    }
+    request.force = force;
+    return obtain_library(module, &request, PyTuple_GET_ITEM(key, 0));
 }
 
 const char compile_doc[] =

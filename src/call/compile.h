@@ -9,6 +9,9 @@ PyObject *compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t 
                        PyObject *keywords);
 extern const char compile_doc[];
 
+/* _library(key, force): what a pickled Library calls. Reads the sources; the first call of a function compiles. */
+PyObject *compile_restore(PyObject *module, PyObject *arguments);
+
 /* Adds Library and Function to the module, and makes the table of Libraries. Returns 0, or -1 with an
  * exception. */
 int compile_init(PyObject *module);

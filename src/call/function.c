@@ -17,6 +17,7 @@
 
 #include "../../cache/kernel.h"
 #include "conversion.h"
+#include "export.h"
 
 /* More parameters than this take memory from the heap. */
 #define STACK_PARAMETERS 12
@@ -38,6 +39,7 @@ struct function {
     PyObject *names; /* of the parameters: a tuple of interned str */
     PyObject *out_name;
     struct target *targets; /* by binding_index of the plan's variables */
+    PyObject *ctypes;       /* what `ctypes` returned; NULL: not asked for yet */
 };
 
 /* ---- Bindings ---- */
@@ -1202,6 +1204,7 @@ function_traverse(PyObject *self, visitproc visit, void *arg)
     struct function *function = (struct function *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(function->library);
+    Py_VISIT(function->ctypes);
     return 0;
 }
 
@@ -1214,6 +1217,7 @@ function_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     PyMem_Free(function->targets);
+    Py_XDECREF(function->ctypes);
     Py_XDECREF(function->names);
     Py_XDECREF(function->out_name);
     Py_XDECREF(function->library);
@@ -1233,7 +1237,19 @@ static PyGetSetDef FUNCTION_GETSET[] = {
     {"__text_signature__", get_text_signature, NULL, "Python's signature, as text.", NULL},
     {"__signature__", get_signature, NULL, "Python's signature, for inspect.", NULL},
     {"source", get_source, NULL, "The C text of the Library, a str.", NULL},
+    {"address", export_address, NULL, "Where the C function's code is, an int.", NULL},
+    {"ctypes", export_ctypes, NULL, "The C function as a ctypes object; it keeps the Library alive.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef FUNCTION_METHODS[] = {
+    {"low_level_callable", (PyCFunction)(void (*)(void))export_low_level_callable,
+     METH_VARARGS | METH_KEYWORDS, export_low_level_callable_doc},
+    {"__reduce__", export_reduce_function, METH_NOARGS, "Pickles by the Library's source."},
+    {"__copy__", export_itself, METH_NOARGS, "The Function itself."},
+    {"__deepcopy__", export_itself, METH_O, "The Function itself."},
+    {NULL, NULL, 0, NULL},
 };
 
 /* A getset of that name would take the place of the type's own docstring. */
@@ -1251,12 +1267,21 @@ static PyType_Slot FUNCTION_SLOTS[] = {
     {Py_tp_getattro, function_getattro},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_members, FUNCTION_MEMBERS},
+    {Py_tp_methods, FUNCTION_METHODS},
     {Py_tp_getset, FUNCTION_GETSET},
     {Py_tp_repr, function_repr},
     {Py_tp_traverse, function_traverse},
     {Py_tp_dealloc, function_dealloc},
     {0, NULL},
 };
+
+struct function_parts
+function_parts(PyObject *self)
+{
+    struct function *function = (struct function *)self;
+    return (struct function_parts){function->library, function->shared, function->plan,
+                                   function->index, &function->ctypes};
+}
 
 PyType_Spec function_spec = {
     .name = "tinyweave.Function",

@@ -32,6 +32,17 @@ struct function_library {
 PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
                        size_t index);
 
+/* What a Function is made of, all borrowed: for call/export.c. */
+struct function_parts {
+    PyObject *library;
+    const struct function_library *shared;
+    const struct plan *plan;
+    size_t index;
+    PyObject **ctypes; /* where its ctypes object is kept */
+};
+
+struct function_parts function_parts(PyObject *function);
+
 extern PyType_Spec function_spec; /* of tw.Function */
 
 #endif

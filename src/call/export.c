@@ -1,0 +1,325 @@
+/* export.c: what leaves a Library: addresses, ctypes objects, capsules, pickles.
+ *
+ * What ctypes and SciPy want is put together in Python, tinyweave/_interop.py, from a description: tuples that
+ * say what C passes,
+ *
+ *   double f(int n, const double a[n], void *data)   is
+ *   (("number", "d"), (("number", "i"), ("array", "d", 1, False), ("address",)))
+ */
+#include "export.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "numpy.h"
+
+#include "../../cache/kernel.h"
+#include "function.h"
+
+#define BRIDGE "tinyweave._interop"
+
+/* ---- Where a function is ---- */
+
+/* What the type variables stand for, where each has one dtype only. Returns 0, or -1 with an `error`. */
+static int
+settle_binding(const struct function_parts *parts, PyObject *error, struct binding *binding)
+{
+    *binding = (struct binding)BINDING_NONE;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if ((parts->plan->variables >> i & 1) == 0) {
+            continue;
+        }
+        const char *letters = parts->shared->letters[i];
+        if (letters[1] != '\0') {
+            PyErr_Format(error,
+                         "%s(): %c stands for any of \"%s\", and a function has an address for "
+                         "one dtype: compile the source with %c=\"%c\"",
+                         parts->plan->name, TYPE_VARIABLE_NAMES[i], letters, TYPE_VARIABLE_NAMES[i],
+                         strchr(letters, 'd') != NULL ? 'd' : letters[0]);
+            return -1;
+        }
+        PyArray_Descr *dtype = PyArray_DescrFromType(letters[0]);
+        binding->types[i] = dtype->type_num;
+        Py_DECREF(dtype);
+    }
+    return 0;
+}
+
+/* A C function that is compiled. */
+struct place {
+    struct function_parts parts;
+    struct binding binding;
+    struct kernel *kernel; /* the Library's */
+    void *address;
+};
+
+/* Returns 0; or -1 with an exception: `error` where there is no one address. */
+static int
+find_place(PyObject *function, PyObject *error, struct place *place)
+{
+    place->parts = function_parts(function);
+    const struct function_parts *parts = &place->parts;
+    if (settle_binding(parts, error, &place->binding) < 0) {
+        return -1;
+    }
+    place->kernel = parts->shared->kernel_for(parts->library, &place->binding);
+    if (place->kernel == NULL) {
+        return -1;
+    }
+    void **table = atomic_load_explicit(&place->kernel->entry_point, memory_order_acquire);
+    place->address = table[parts->shared->plans->count + parts->index];
+    return 0;
+}
+
+PyObject *
+export_address(PyObject *function, void *Py_UNUSED(closure))
+{
+    struct place place;
+    return find_place(function, PyExc_AttributeError, &place) < 0
+               ? NULL
+               : PyLong_FromVoidPtr(place.address);
+}
+
+/* ---- What C passes, for ctypes ---- */
+
+static char
+letter_of(int type, const struct binding *binding)
+{
+    PyArray_Descr *dtype = PyArray_DescrFromType(plan_bound(type, binding));
+    char letter = dtype->type;
+    Py_DECREF(dtype);
+    return letter;
+}
+
+static PyObject *describe_plan(const struct plan *plan, const struct binding *binding);
+
+static PyObject *
+describe_parameter(const struct plan_parameter *parameter, const struct binding *binding)
+{
+    switch (parameter->role) {
+    case ROLE_NUMBER:
+    case ROLE_HIDDEN:
+        return Py_BuildValue("(sC)", "number", letter_of(parameter->type, binding));
+    case ROLE_IN:
+    case ROLE_INOUT:
+    case ROLE_OUT:
+        return Py_BuildValue("(sCiO)", "array", letter_of(parameter->type, binding),
+                             parameter->dimensions,
+                             parameter->role == ROLE_IN ? Py_False : Py_True);
+    case ROLE_NUMBER_OUT:
+        return Py_BuildValue("(sC)", "place", letter_of(parameter->type, binding));
+    case ROLE_STRING:
+        return Py_BuildValue("(s)", "string");
+    case ROLE_OBJECT:
+        return Py_BuildValue("(s)", "object");
+    case ROLE_CALLBACK:
+        return Py_BuildValue("(sN)", "callback", describe_plan(parameter->callback, binding));
+    default:
+        return Py_BuildValue("(s)", "address");
+    }
+}
+
+static PyObject *
+describe_result(const struct plan *plan, const struct binding *binding)
+{
+    switch (plan->result) {
+    case ROLE_NOTHING:
+        return Py_NewRef(Py_None);
+    case ROLE_OUT:
+        return Py_BuildValue("(sC)", "place", letter_of(plan->returned.type, binding));
+    default: {
+        struct plan_parameter returned = plan->returned;
+        returned.role = plan->result;
+        return describe_parameter(&returned, binding);
+    }
+    }
+}
+
+/* (result, (parameter, ...)), C's own parameters */
+static PyObject *
+describe_plan(const struct plan *plan, const struct binding *binding)
+{
+    PyObject *parameters = PyTuple_New(plan->c_count);
+    for (int i = 0; parameters != NULL && i < plan->c_count; i++) {
+        PyObject *parameter = describe_parameter(&plan->parameters[i], binding);
+        if (parameter == NULL) {
+            Py_CLEAR(parameters);
+            break;
+        }
+        PyTuple_SET_ITEM(parameters, i, parameter);
+    }
+    PyObject *result = parameters == NULL ? NULL : describe_result(plan, binding);
+    if (result == NULL) {
+        Py_XDECREF(parameters);
+        return NULL;
+    }
+    return Py_BuildValue("(NN)", result, parameters);
+}
+
+static PyObject *
+make_ctypes(const struct place *place)
+{
+    PyObject *description = describe_plan(place->parts.plan, &place->binding);
+    PyObject *bridge = description == NULL ? NULL : PyImport_ImportModule(BRIDGE);
+    PyObject *address = bridge == NULL ? NULL : PyLong_FromVoidPtr(place->address);
+    PyObject *result = address == NULL
+                           ? NULL
+                           : PyObject_CallMethod(bridge, "make_function", "sOOOO",
+                                                 place->parts.plan->name, address, description,
+                                                 place->kernel->needs_gil ? Py_True : Py_False,
+                                                 place->parts.library);
+    Py_XDECREF(description);
+    Py_XDECREF(bridge);
+    Py_XDECREF(address);
+    return result;
+}
+
+PyObject *
+export_ctypes(PyObject *function, void *Py_UNUSED(closure))
+{
+    struct place place;
+    PyObject **kept = function_parts(function).ctypes;
+    if (*kept == NULL) {
+        PyObject *made =
+            find_place(function, PyExc_AttributeError, &place) < 0 ? NULL : make_ctypes(&place);
+        if (*kept == NULL) { /* another thread may have been first */
+            *kept = Py_XNewRef(made);
+        }
+        Py_XDECREF(made);
+    }
+    return Py_XNewRef(*kept);
+}
+
+/* ---- For SciPy: a capsule named by the signature ---- */
+
+/* A capsule's context would be the function's user_data, so what the capsule keeps alive stands before its
+ * name. */
+struct label {
+    PyObject *library;
+    char signature[];
+};
+
+static void
+free_capsule(PyObject *capsule)
+{
+    const char *signature = PyCapsule_GetName(capsule);
+    struct label *label = (struct label *)(signature - offsetof(struct label, signature));
+    Py_DECREF(label->library);
+    free(label);
+}
+
+/* "double", "T *" -> "double *" */
+static void
+append_passed(struct buffer *text, const char *passed, int type, const struct binding *binding)
+{
+    if (plan_variable(type) < 0) {
+        buffer_append_string(text, passed);
+    }
+    else {
+        buffer_printf(text, "%s%s", plan_c_type(plan_bound(type, binding)),
+                      strchr(passed, '*') != NULL ? " *" : "");
+    }
+}
+
+/* "double (int, double *)", as SciPy compares it */
+static void
+append_signature(struct buffer *text, const struct place *place)
+{
+    const struct plan *plan = place->parts.plan;
+    append_passed(text, plan->result_passed, plan->returned.type, &place->binding);
+    buffer_append_string(text, " (");
+    for (int i = 0; i < plan->c_count; i++) {
+        const struct plan_parameter *parameter = &plan->parameters[i];
+        buffer_append_string(text, i > 0 ? ", " : "");
+        append_passed(text, parameter->passed, parameter->type, &place->binding);
+    }
+    buffer_append_string(text, ")");
+}
+
+static PyObject *
+make_capsule(const struct place *place)
+{
+    struct buffer signature = BUFFER_INIT;
+    append_signature(&signature, place);
+    struct label *label = signature.failed ? NULL : malloc(sizeof(*label) + signature.size + 1);
+    if (label == NULL) {
+        buffer_free(&signature);
+        return PyErr_NoMemory();
+    }
+    memcpy(label->signature, signature.data, signature.size + 1);
+    buffer_free(&signature);
+    label->library = Py_NewRef(place->parts.library);
+    PyObject *capsule = PyCapsule_New(place->address, label->signature, free_capsule);
+    if (capsule == NULL) {
+        Py_DECREF(label->library);
+        free(label);
+    }
+    return capsule;
+}
+
+const char export_low_level_callable_doc[] =
+    "low_level_callable($self, /, user_data=None)\n--\n\n"
+    "The C function as a scipy.LowLevelCallable, for quad, generic_filter and their like.\n\n"
+    "Parameters\n"
+    "----------\n"
+    "user_data : None, int, ctypes pointer or array, buffer or capsule\n"
+    "    What SciPy passes as the function's last parameter, a void *: an address, or the memory "
+    "of an\n"
+    "    ndarray or any contiguous buffer, which is kept alive.\n\n"
+    "Returns\n"
+    "-------\n"
+    "scipy.LowLevelCallable\n"
+    "    It keeps the Library alive.\n\n"
+    "Raises\n"
+    "------\n"
+    "ImportError\n"
+    "    SciPy is not installed.\n"
+    "TypeError\n"
+    "    The function is generic, and its dtypes are several; or user_data has no address.\n"
+    "ValueError\n"
+    "    user_data is not contiguous, or no address.\n\n"
+    "Examples\n"
+    "--------\n"
+    ">>> from scipy.integrate import quad\n"
+    ">>> lib = tw.compile('double square(double x) { return x * x; }')\n"
+    ">>> round(quad(lib.square.low_level_callable(), 0, 3)[0], 12)\n"
+    "9.0";
+
+PyObject *
+export_low_level_callable(PyObject *function, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"user_data", NULL};
+    PyObject *user_data = Py_None;
+    struct place place;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:low_level_callable", names,
+                                     &user_data) ||
+        find_place(function, PyExc_TypeError, &place) < 0) {
+        return NULL;
+    }
+    PyObject *capsule = make_capsule(&place);
+    PyObject *bridge = capsule == NULL ? NULL : PyImport_ImportModule(BRIDGE);
+    PyObject *result = bridge == NULL ? NULL
+                                      : PyObject_CallMethod(bridge, "make_low_level_callable", "OO",
+                                                            capsule, user_data);
+    Py_XDECREF(capsule);
+    Py_XDECREF(bridge);
+    return result;
+}
+
+/* ---- Pickles and copies ---- */
+
+PyObject *
+export_reduce_function(PyObject *function, PyObject *Py_UNUSED(ignored))
+{
+    struct function_parts parts = function_parts(function);
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    PyObject *getter = builtins == NULL ? NULL : PyObject_GetAttrString(builtins, "getattr");
+    Py_XDECREF(builtins);
+    return getter == NULL ? NULL : Py_BuildValue("N(Os)", getter, parts.library, parts.plan->name);
+}
+
+PyObject *
+export_itself(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(self);
+}

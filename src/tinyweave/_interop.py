@@ -1,0 +1,127 @@
+"""Functions for others: the types of ctypes, and SciPy's low-level callables.
+
+The core describes what C passes by tuples (src/call/export.c); here they become what the others want.
+"""
+
+import ctypes
+
+import numpy as np
+
+# ---- The types of ctypes ----
+
+
+class _Complex(ctypes.Structure):
+    """A complex number by value, as two real ones."""
+
+    @classmethod
+    def from_param(cls, value):
+        if isinstance(value, cls):
+            return value
+        number = complex(value)
+        return cls(number.real, number.imag)
+
+    def __complex__(self):
+        return complex(self.real, self.imag)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.real}, {self.imag})"
+
+
+class c_complex(_Complex):
+    _fields_ = (("real", ctypes.c_double), ("imag", ctypes.c_double))
+
+
+class c_complexf(_Complex):
+    _fields_ = (("real", ctypes.c_float), ("imag", ctypes.c_float))
+
+
+# By NumPy's characters.
+_NUMBERS = {
+    "?": ctypes.c_bool, "b": ctypes.c_byte, "B": ctypes.c_ubyte, "h": ctypes.c_short, "H": ctypes.c_ushort,
+    "i": ctypes.c_int, "I": ctypes.c_uint, "l": ctypes.c_long, "L": ctypes.c_ulong, "q": ctypes.c_longlong,
+    "Q": ctypes.c_ulonglong, "f": ctypes.c_float, "d": ctypes.c_double, "F": c_complexf, "D": c_complex,
+}  # fmt: skip
+
+
+def _array(letter, dimensions, writeable):
+    flags = ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"] if writeable else ["C_CONTIGUOUS", "ALIGNED"]
+    return np.ctypeslib.ndpointer(np.dtype(letter), dimensions if dimensions >= 0 else None, flags=flags)
+
+
+_TYPES = {
+    "number": _NUMBERS.__getitem__,
+    "place": lambda letter: ctypes.POINTER(_NUMBERS[letter]),
+    "array": _array,
+    "string": lambda: ctypes.c_char_p,
+    "object": lambda: ctypes.py_object,
+    "address": lambda: ctypes.c_void_p,
+    "callback": lambda description: _prototype(ctypes.CFUNCTYPE, description),
+}
+
+
+def _type(description):
+    return None if description is None else _TYPES[description[0]](*description[1:])
+
+
+def _prototype(factory, description):
+    result, parameters = description
+    return factory(_type(result), *map(_type, parameters))
+
+
+def make_function(name, address, description, needs_gil, library):
+    """The C function as a ctypes object, which keeps the Library alive."""
+    factory = ctypes.PYFUNCTYPE if needs_gil else ctypes.CFUNCTYPE
+    function = _prototype(factory, description)(address)
+    function.__name__ = name
+    function.library = library
+    return function
+
+
+# ---- SciPy ----
+
+_Function = ctypes.CFUNCTYPE(None).__bases__[0]
+_POINTERS = (ctypes._Pointer, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, _Function)
+_Capsule = type(np._core._multiarray_umath._ARRAY_API)
+_ADDRESSES = 1 << 8 * ctypes.sizeof(ctypes.c_void_p)
+
+
+def _buffer_address(data):
+    """The address of a buffer's first byte, and what keeps it there."""
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise ValueError("low_level_callable(): 'user_data' is not C-contiguous")
+    return np.frombuffer(view, np.uint8).ctypes.data if view.nbytes else 0, view
+
+
+def _address(data):
+    """The address that user_data stands for, and what keeps it valid."""
+    if isinstance(data, (int, np.integer)) and not isinstance(data, bool):
+        if not 0 <= data < _ADDRESSES:
+            raise ValueError(f"low_level_callable(): 'user_data' is no address: {data}")
+        return int(data), None
+    if isinstance(data, _POINTERS):
+        return ctypes.cast(data, ctypes.c_void_p).value, data
+    try:
+        return _buffer_address(data)
+    except TypeError:
+        raise TypeError(
+            "low_level_callable(): 'user_data' must be None, an address, a ctypes pointer or array, a buffer "
+            f"or a capsule, not {type(data).__name__}"
+        ) from None
+
+
+def _is_foreign(data):
+    """SciPy takes capsules and cffi's pointers itself."""
+    return data is None or isinstance(data, _Capsule) or type(data).__module__ == "_cffi_backend"
+
+
+def make_low_level_callable(capsule, user_data):
+    try:
+        from scipy import LowLevelCallable
+    except ImportError as error:
+        raise ImportError("low_level_callable() needs SciPy: pip install scipy") from error
+    if not _is_foreign(user_data):
+        address, owner = _address(user_data)
+        user_data = ctypes.c_void_p(address)
+        user_data.owner = owner
+    return LowLevelCallable(capsule, user_data)
