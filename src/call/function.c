@@ -16,6 +16,7 @@
 #include "numpy.h"
 
 #include "../../cache/kernel.h"
+#include "callback.h"
 #include "conversion.h"
 
 /* More parameters than this take memory from the heap. */
@@ -74,12 +75,13 @@ struct invocation {
     struct function *function;
     const struct plan *plan;
     struct binding binding;
-    slot *slots;       /* one a parameter, one for the result */
-    PyObject **given;  /* what was passed for each parameter, borrowed; NULL: nothing */
-    PyObject **arrays; /* what C sees of each array parameter, references of ours */
-    long long *values; /* of the integer parameters that extents speak of */
-    Py_buffer *views;  /* of void * parameters; NULL: there are none */
-    size_t bytes;      /* of all arrays */
+    slot *slots;              /* one a parameter, one for the result */
+    PyObject **given;         /* what was passed for each parameter, borrowed; NULL: nothing */
+    PyObject **arrays;        /* what C sees of each array parameter, references of ours */
+    long long *values;        /* of the integer parameters that extents speak of */
+    Py_buffer *views;         /* of void * parameters; NULL: there are none */
+    size_t bytes;             /* of all arrays */
+    struct callback_run *run; /* of a call that C may call Python in, else NULL */
 };
 
 static inline int
@@ -416,6 +418,18 @@ take_array(struct invocation *invocation, int index)
 }
 
 static int
+take_callback(struct invocation *invocation, int index)
+{
+    if (invocation->run == NULL) {
+        invocation->run = callback_run_new(invocation->function->shared->callbacks,
+                                           invocation->plan, &invocation->binding);
+    }
+    return invocation->run == NULL ? -1
+                                   : callback_take(invocation->run, index, invocation->given[index],
+                                                   (void **)invocation->slots[index]);
+}
+
+static int
 take_values(struct invocation *invocation)
 {
     for (int i = 0; i < invocation->plan->count; i++) {
@@ -440,6 +454,9 @@ take_values(struct invocation *invocation)
             break;
         case ROLE_OBJECT:
             result = take_object(invocation, i);
+            break;
+        case ROLE_CALLBACK:
+            result = take_callback(invocation, i);
             break;
         default:
             break;
@@ -843,6 +860,7 @@ release(struct invocation *invocation, int keep)
         }
     }
     PyMem_Free(invocation->views);
+    callback_run_free(invocation->run);
     return result;
 }
 
@@ -866,6 +884,24 @@ find_target(struct invocation *invocation)
     return target;
 }
 
+/* C may have kept a callback of an earlier call, and call it now. */
+static int
+call_target(struct invocation *invocation, struct target *target)
+{
+    struct callbacks *callbacks = invocation->function->shared->callbacks;
+    if (invocation->run == NULL && callbacks_any(callbacks)) {
+        invocation->run = callback_run_new(callbacks, invocation->plan, &invocation->binding);
+        if (invocation->run == NULL) {
+            return -1;
+        }
+    }
+    return invocation->run == NULL
+               ? call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
+                               &target->pace)
+               : callback_run_enter(invocation->run, target->kernel, target->code,
+                                    invocation->slots, &target->pace);
+}
+
 static PyObject *
 enter_target(struct invocation *invocation, struct target *target)
 {
@@ -876,8 +912,7 @@ enter_target(struct invocation *invocation, struct target *target)
     }
     PyObject **object = (PyObject **)invocation->slots[invocation->plan->count];
     *object = NULL;
-    int result = call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
-                               &target->pace);
+    int result = call_target(invocation, target);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
     if (result < 0 && invocation->plan->result == ROLE_OBJECT) {
         Py_XDECREF(*object); /* returned, though an exception is set */
@@ -1201,4 +1236,39 @@ function_new(PyTypeObject *type, PyObject *library, const struct function_librar
         return NULL;
     }
     return (PyObject *)function;
+}
+
+/* ---- What a Function is in C ---- */
+
+const struct plan *
+function_plan(PyObject *self)
+{
+    return ((struct function *)self)->plan;
+}
+
+int
+function_variable_type(PyObject *self, int variable, int type)
+{
+    const char *letters = ((struct function *)self)->shared->letters[variable];
+    for (; *letters != '\0'; letters++) {
+        PyArray_Descr *dtype = PyArray_DescrFromType(*letters);
+        int listed = dtype->type_num;
+        Py_DECREF(dtype);
+        if (same_type(listed, type)) {
+            return listed;
+        }
+    }
+    return PLAN_NONE;
+}
+
+struct kernel *
+function_address(PyObject *self, const struct binding *binding, void **address)
+{
+    struct function *function = (struct function *)self;
+    struct kernel *kernel = function->shared->kernel_for(function->library, binding);
+    if (kernel != NULL) {
+        void **table = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
+        *address = table[function->shared->plans->count + function->index];
+    }
+    return kernel;
 }
