@@ -98,11 +98,12 @@ pointers_match(struct match *match, const struct plan_parameter *wanted,
                const struct plan_parameter *given)
 {
     bool any = strcmp(wanted->passed, "void *") == 0 || strcmp(given->passed, "void *") == 0;
-    bool arrays = wanted->role >= ROLE_IN && wanted->role <= ROLE_NUMBER_OUT && wanted->type != -1;
+    bool arrays = wanted->type != PLAN_NONE && given->type != PLAN_NONE;
     if (any || strcmp(wanted->passed, given->passed) == 0) {
-        return plan_variable(given->type) < 0 || numbers_match(match, wanted->type, given->type);
+        return plan_variable(given->type) < 0 || !arrays ||
+               numbers_match(match, wanted->type, given->type);
     }
-    return arrays && given->type != -1 && numbers_match(match, wanted->type, given->type);
+    return arrays && numbers_match(match, wanted->type, given->type);
 }
 
 static bool

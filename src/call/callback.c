@@ -37,6 +37,7 @@ struct callback {
     size_t references; /* the table's, and one a use */
     struct callback_use *uses;
     struct callback *bucket_next, *newer, *older; /* in the table */
+    struct callback *buried_next;
 };
 
 /* A running call that passed it. */
@@ -57,6 +58,7 @@ struct callback_run {
     bool ending;                /* the interpreter was ending when it began */
     bool calls_python;          /* a callback may want the GIL, on any thread */
     struct call_needs needs;
+    struct callback *buried; /* thunks that may still be on the stack; freed with the run */
     int count;
     struct callback_use uses[];
 };
@@ -65,10 +67,13 @@ enum { BUCKETS = CALLBACKS_KEPT };
 
 struct callbacks {
     struct state *state;
-    struct callback *buckets[BUCKETS];
+    PyObject *library;         /* borrowed: whose they are */
+    struct callback **buckets; /* BUCKETS; NULL: none was needed yet */
     struct callback *newest, *oldest;
-    size_t count;  /* in the table */
-    size_t thunks; /* that live, in the table or not */
+    size_t count;            /* in the table */
+    size_t thunks;           /* that live, in the table or not */
+    struct callback *buried; /* thunks that may still be on the stack of some thread */
+    bool closed;             /* the Library is going */
 };
 
 /* The call this thread is in. What C calls back has no parameter to pass it in. */
@@ -479,8 +484,9 @@ find_run(const struct callback *callback)
 
 /* Hands the exception that is set to the call it belongs to, or to sys.unraisablehook. */
 static void
-keep_exception(struct callback_run *run, const struct callback *callback)
+keep_exception(const struct callback *callback)
 {
+    struct callback_run *run = find_run(callback);
     if (run == NULL || run->exception != NULL) {
         PyErr_WriteUnraisable(callback->value);
         return;
@@ -491,7 +497,7 @@ keep_exception(struct callback_run *run, const struct callback *callback)
 
 /* ---- Entering ---- */
 
-static void callback_release(struct callback *callback);
+static void leave_callback(struct callback *callback);
 
 static void
 read_values(const struct entry *entry)
@@ -505,24 +511,33 @@ read_values(const struct entry *entry)
     }
 }
 
-/* With the GIL. */
+static bool
+is_silent(const struct callback *callback)
+{
+    const struct callback_run *run = find_run(callback);
+    return (run != NULL && atomic_load(&run->failed)) || callback->value == NULL ||
+           callback->owner == NULL || callback->owner->closed || PyErr_Occurred();
+}
+
+/* With the GIL. What Python does may let go of the callback, and of its Library. */
 static void
 enter_python(struct callback *callback, const struct entry *entry)
 {
-    struct callback_run *run = find_run(callback);
-    if ((run != NULL && atomic_load(&run->failed)) || callback->value == NULL || PyErr_Occurred()) {
+    if (is_silent(callback)) {
         store_zeros(entry);
         return;
     }
     struct stdio_pause pause;
-    callback->references++; /* what Python does may let go of it */
+    PyObject *library = Py_NewRef(callback->owner->library);
+    callback->references++;
     stdio_pause(&pause);
     if (call_value(entry) < 0) {
-        keep_exception(run, callback);
+        keep_exception(callback);
         store_zeros(entry);
     }
     stdio_resume(&pause);
-    callback_release(callback);
+    Py_DECREF(library);
+    leave_callback(callback);
 }
 
 /* What a thunk calls: from any thread, with the GIL or without. */
@@ -548,30 +563,78 @@ callback_enter(struct callback *callback, slot *slots)
 
 /* ---- A callback's life ---- */
 
+/* Frees the function. At the end of the interpreter it stays, as C may still call it. */
 static void
-destroy(struct callback *callback)
+free_thunk(struct callback *callback)
+{
+    if (callback->image != NULL && python_is_ending()) {
+        return;
+    }
+    if (callback->image != NULL) {
+        image_free(callback->image);
+    }
+    free(callback->title);
+    free(callback);
+}
+
+static void
+free_buried(struct callback *callback)
+{
+    while (callback != NULL) {
+        struct callback *next = callback->buried_next;
+        free_thunk(callback);
+        callback = next;
+    }
+}
+
+/* Lets go of the Python objects, which may call anything. */
+static void
+drop_value(struct callback *callback)
 {
     PyObject *value = callback->value, *kept = callback->kept;
-    struct callbacks *owner = callback->owner;
     callback->value = callback->kept = NULL;
-    owner->thunks -= callback->image != NULL;
-    if (callback->image == NULL || !python_is_ending()) { /* C may still call it at the end */
-        if (callback->image != NULL) {
-            image_free(callback->image);
-        }
-        free(callback->title);
-        free(callback);
-    }
-    Py_XDECREF(value); /* which may call anything */
+    Py_XDECREF(value);
     Py_XDECREF(kept);
+}
+
+/* Takes a reference away. Returns whether it was the last: the function is then the caller's to free. */
+static bool
+give_back(struct callback *callback)
+{
+    if (--callback->references > 0) {
+        return false;
+    }
+    if (callback->owner != NULL) {
+        callback->owner->thunks -= callback->image != NULL;
+    }
+    return true;
 }
 
 static void
 callback_release(struct callback *callback)
 {
-    if (--callback->references == 0) {
-        destroy(callback);
+    if (give_back(callback)) {
+        drop_value(callback);
+        free_thunk(callback);
     }
+}
+
+/* The same when the thunk is about to return: its code must outlive that. Where nothing tells how long, and its
+ * Library is gone too, it stays for good. */
+static void
+leave_callback(struct callback *callback)
+{
+    if (!give_back(callback)) {
+        return;
+    }
+    struct callback **buried = innermost != NULL         ? &innermost->buried
+                               : callback->owner != NULL ? &callback->owner->buried
+                                                         : NULL;
+    if (buried != NULL) {
+        callback->buried_next = *buried;
+        *buried = callback;
+    }
+    drop_value(callback);
 }
 
 /* Builtin methods of objects are new at each access, as bound methods are: list.append of a list. */
@@ -682,7 +745,7 @@ make_thunk(struct callback *callback)
 /* ---- The table ---- */
 
 struct callbacks *
-callbacks_new(struct state *state)
+callbacks_new(struct state *state, PyObject *library)
 {
     struct callbacks *callbacks = PyMem_Calloc(1, sizeof(*callbacks));
     if (callbacks == NULL) {
@@ -690,6 +753,7 @@ callbacks_new(struct state *state)
         return NULL;
     }
     callbacks->state = state;
+    callbacks->library = library;
     return callbacks;
 }
 
@@ -763,6 +827,7 @@ forget(struct callbacks *callbacks, struct callback *callback)
     *link = callback->bucket_next;
     unlink_callback(callbacks, callback);
     callbacks->count--;
+    callback->owner = callbacks->closed ? NULL : callbacks;
     callback_release(callback);
 }
 
@@ -772,7 +837,8 @@ find(struct callbacks *callbacks, const struct plan *plan, const struct binding 
 {
     const void *self, *target;
     identify(value, &self, &target);
-    struct callback *callback = *bucket_of(callbacks, plan, self, target);
+    struct callback *callback =
+        callbacks->buckets == NULL ? NULL : *bucket_of(callbacks, plan, self, target);
     while (callback != NULL && (callback->plan != plan || callback->self != self ||
                                 callback->target != target || callback->value == NULL ||
                                 memcmp(&callback->binding, binding, sizeof(*binding)) != 0)) {
@@ -785,10 +851,18 @@ find(struct callbacks *callbacks, const struct plan *plan, const struct binding 
     return callback;
 }
 
-/* Takes over the caller's reference. */
-static void
+/* Takes over the caller's reference. Returns 0, or -1 with MemoryError. */
+static int
 keep(struct callbacks *callbacks, struct callback *callback)
 {
+    if (callbacks->buckets == NULL) {
+        callbacks->buckets = PyMem_Calloc(BUCKETS, sizeof(*callbacks->buckets));
+    }
+    if (callbacks->buckets == NULL) {
+        callback_release(callback);
+        PyErr_NoMemory();
+        return -1;
+    }
     struct callback **bucket =
         bucket_of(callbacks, callback->plan, callback->self, callback->target);
     callback->bucket_next = *bucket;
@@ -798,6 +872,7 @@ keep(struct callbacks *callbacks, struct callback *callback)
     while (callbacks->count > CALLBACKS_KEPT) {
         forget(callbacks, callbacks->oldest);
     }
+    return 0;
 }
 
 void
@@ -806,9 +881,12 @@ callbacks_free(struct callbacks *callbacks)
     if (callbacks == NULL) {
         return;
     }
+    callbacks->closed = true;
     while (callbacks->oldest != NULL) {
         forget(callbacks, callbacks->oldest);
     }
+    free_buried(callbacks->buried);
+    PyMem_Free(callbacks->buckets);
     PyMem_Free(callbacks);
 }
 
@@ -863,12 +941,13 @@ settle(const struct callback_run *run, const struct plan_parameter *parameter,
     return result;
 }
 
-/* The callback of a value, known or new. Borrowed from the table. */
+/* The callback of a value, known or new: a reference. NULL with an exception. */
 static struct callback *
 obtain(struct callback_run *run, const struct plan_parameter *parameter, PyObject *value)
 {
     struct callback *callback = find(run->callbacks, parameter->callback, run->binding, value);
     if (callback != NULL) {
+        callback->references++;
         return callback;
     }
     callback = new_callback(run, parameter, value);
@@ -882,13 +961,19 @@ obtain(struct callback_run *run, const struct plan_parameter *parameter, PyObjec
     }
     struct callback *first = find(run->callbacks, parameter->callback, run->binding, value);
     if (first != NULL) { /* another thread was faster while libtcc worked */
+        first->references++;
         callback_release(callback);
         return first;
     }
-    keep(run->callbacks, callback);
+    callback->references++; /* the table takes the other one */
+    if (keep(run->callbacks, callback) < 0) {
+        callback_release(callback);
+        return NULL;
+    }
     return callback;
 }
 
+/* Takes over the reference. */
 static void
 add_use(struct callback_run *run, int index, struct callback *callback)
 {
@@ -898,7 +983,6 @@ add_use(struct callback_run *run, int index, struct callback *callback)
         use->next->link = &use->next;
     }
     callback->uses = use;
-    callback->references++;
     run->calls_python |= callback->image != NULL || callback->address.calls_python;
     run->needs.gil |= callback->address.needs_gil;
     run->needs.prints |= callback->address.prints;
@@ -959,14 +1043,12 @@ unlink_uses(struct callback_run *run)
 void
 callback_run_free(struct callback_run *run)
 {
-    if (run == NULL) {
-        return;
-    }
     PyObject *exception = exception_take();
     unlink_uses(run);
     for (int i = 0; i < run->count; i++) {
         callback_release(run->uses[i].callback);
     }
+    free_buried(run->buried);
     PyMem_Free(run);
     if (exception != NULL) {
         exception_set(exception);

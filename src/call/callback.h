@@ -20,8 +20,8 @@ enum { CALLBACKS_KEPT = 1024 };
 
 struct callbacks;
 
-/* NULL with MemoryError. */
-struct callbacks *callbacks_new(struct state *state);
+/* `library` is who owns them, borrowed. NULL with MemoryError. */
+struct callbacks *callbacks_new(struct state *state, PyObject *library);
 
 int callbacks_traverse(const struct callbacks *callbacks, visitproc visit, void *arg);
 
@@ -43,7 +43,7 @@ struct callback_run;
 struct callback_run *callback_run_new(struct callbacks *callbacks, const struct plan *plan,
                                       const struct binding *binding);
 
-/* Gives back what the call held; `run` may be NULL. */
+/* Gives back what the call held. */
 void callback_run_free(struct callback_run *run);
 
 /* Takes the value of the parameter of that index, and puts the pointer to pass at `pointer`. The caller keeps

@@ -860,7 +860,9 @@ release(struct invocation *invocation, int keep)
         }
     }
     PyMem_Free(invocation->views);
-    callback_run_free(invocation->run);
+    if (invocation->run != NULL) {
+        callback_run_free(invocation->run);
+    }
     return result;
 }
 
