@@ -337,18 +337,24 @@ load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_
 
 /* ---- Disk, compiler ---- */
 
+static bool
+object_from_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
+                 struct buffer *object)
+{
+    if (unit->uncacheable || disk_mode(state->disk) == DISK_OFF) {
+        return false;
+    }
+    bool hit;
+    Py_BEGIN_ALLOW_THREADS hit = disk_read(state->disk, key, object);
+    Py_END_ALLOW_THREADS return hit;
+}
+
 static struct kernel *
 kernel_from_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE])
 {
-    if (unit->uncacheable || disk_mode(state->disk) == DISK_OFF) {
-        return NULL;
-    }
     struct buffer object = BUFFER_INIT;
     struct kernel *kernel = NULL;
-    bool hit;
-    Py_BEGIN_ALLOW_THREADS hit = disk_read(state->disk, key, &object);
-    Py_END_ALLOW_THREADS if (hit)
-    {
+    if (object_from_disk(state, unit, key, &object)) {
         struct problem problem = {PROBLEM_NONE, ""};
         kernel = load_kernel(state, unit, key, &object, &problem);
         state->load_errors += kernel == NULL;
@@ -386,18 +392,26 @@ now_ns(void)
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
+/* Returns how long libtcc took, in nanoseconds, or -1. */
+static long long
+object_from_compiler(struct state *state, const struct unit *unit, struct buffer *object,
+                     struct problem *problem)
+{
+    int result;
+    long long start = now_ns();
+    Py_BEGIN_ALLOW_THREADS result = tcc_compile(state->tcc, unit, object, problem);
+    Py_END_ALLOW_THREADS state->compiles += result == 0;
+    return result < 0 ? -1 : now_ns() - start;
+}
+
 static struct kernel *
 kernel_from_compiler(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
                      const char *source, struct problem *problem)
 {
     struct buffer object = BUFFER_INIT;
     struct kernel *kernel = NULL;
-    int result;
-    long long start = now_ns();
-    Py_BEGIN_ALLOW_THREADS result = tcc_compile(state->tcc, unit, &object, problem);
-    Py_END_ALLOW_THREADS long long nanoseconds = now_ns() - start;
-    if (result == 0) {
-        state->compiles++;
+    long long nanoseconds = object_from_compiler(state, unit, &object, problem);
+    if (nanoseconds >= 0) {
         kernel = load_kernel(state, unit, key, &object, problem);
     }
     if (kernel != NULL) {
@@ -540,4 +554,24 @@ kernel_obtain(struct state *state, const struct unit *unit, const struct buffer 
         kernel = NULL;
     }
     return kernel;
+}
+
+int
+kernel_object(struct state *state, const struct unit *unit, bool force, struct buffer *object,
+              enum kernel_origin *origin, struct problem *problem)
+{
+    static const struct buffer no_headers = BUFFER_INIT;
+    uint8_t key[KEY_SIZE];
+    kernel_key(state, unit, &no_headers, key);
+    *origin = KERNEL_DISK;
+    if (!force && object_from_disk(state, unit, key, object)) {
+        return warn_of_disk(state);
+    }
+    *origin = KERNEL_COMPILED;
+    long long nanoseconds = object_from_compiler(state, unit, object, problem);
+    if (nanoseconds < 0) {
+        return -1;
+    }
+    keep_on_disk(state, unit, key, object, unit->text.data, nanoseconds);
+    return warn_of_disk(state);
 }

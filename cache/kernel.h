@@ -47,6 +47,11 @@ struct kernel *kernel_obtain(struct state *state, const struct unit *unit,
 struct image *kernel_take_image(struct kernel *kernel, const struct unit *unit,
                                 struct problem *problem);
 
+/* The same for a unit of which only the object is wanted, to be loaded by the caller: its bytes, from disk or
+ * libtcc, are appended to `object`. Returns 0, or -1 as above. */
+int kernel_object(struct state *state, const struct unit *unit, bool force, struct buffer *object,
+                  enum kernel_origin *origin, struct problem *problem);
+
 /* Gives a reference back. */
 void kernel_release(struct kernel *kernel);
 

@@ -498,6 +498,7 @@ free_module(void *pointer)
     clear_module(module);
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
+    Py_CLEAR(state->thunks);
     formula_classes_free(state);
     Py_CLEAR(state->ufuncs);
     Py_CLEAR(state->errstate);

@@ -66,6 +66,7 @@ struct state {
         [3]; /* text -> Expression, by enum expression_kind: the last ones used (call/expression.c) */
     PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *thunks;    /* signature -> bytes: the objects of callbacks (call/callback.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */
     char *numpy_version;

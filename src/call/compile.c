@@ -20,6 +20,7 @@
 #include "../frontend/function.h"
 #include "../state.h"
 #include "export.h"
+#include "callback.h"
 #include "function.h"
 #include "options.h"
 #include "report.h"
@@ -567,6 +568,7 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->key = Py_NewRef(key);
     library->shared.plans = &library->plans;
     library->shared.kernel_for = library_kernel;
+    library->shared.callbacks = callbacks_new(state, (PyObject *)library);
     for (int i = 0; i < TYPE_VARIABLES && !PyErr_Occurred(); i++) {
         const char *letters =
             request->letters[i] == NULL ? NULL : PyUnicode_AsUTF8(request->letters[i]);
@@ -588,6 +590,7 @@ library_clear(PyObject *self)
     if (library->functions != NULL) {
         PyDict_Clear(library->functions);
     }
+    callbacks_clear(library->shared.callbacks);
     return 0;
 }
 
@@ -598,7 +601,7 @@ library_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(library->module);
     Py_VISIT(library->functions);
-    return 0;
+    return callbacks_traverse(library->shared.callbacks, visit, arg);
 }
 
 static void
@@ -612,6 +615,7 @@ library_dealloc(PyObject *self)
     }
     Py_CLEAR(library->functions);
     Py_CLEAR(library->constants);
+    callbacks_free(library->shared.callbacks);
     size_t kernels = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
     for (size_t i = 0; i < kernels; i++) {
         if (library->kernels[i] != NULL) {
@@ -879,7 +883,8 @@ compile_init(PyObject *module)
         weakref == NULL ? NULL : PyObject_CallMethod(weakref, "WeakValueDictionary", NULL);
     Py_XDECREF(weakref);
     state->libraries = PyDict_New();
-    if (state->library_type == NULL || state->function_type == NULL ||
+    state->thunks = PyDict_New();
+    if (state->thunks == NULL || state->library_type == NULL || state->function_type == NULL ||
         state->living_libraries == NULL || state->libraries == NULL ||
         PyModule_AddObjectRef(module, "Library", (PyObject *)state->library_type) < 0) {
         return -1;

@@ -16,6 +16,7 @@
 #include "numpy.h"
 
 #include "../../cache/kernel.h"
+#include "callback.h"
 #include "conversion.h"
 #include "export.h"
 
@@ -76,12 +77,13 @@ struct invocation {
     struct function *function;
     const struct plan *plan;
     struct binding binding;
-    slot *slots;       /* one a parameter, one for the result */
-    PyObject **given;  /* what was passed for each parameter, borrowed; NULL: nothing */
-    PyObject **arrays; /* what C sees of each array parameter, references of ours */
-    long long *values; /* of the integer parameters that extents speak of */
-    Py_buffer *views;  /* of void * parameters; NULL: there are none */
-    size_t bytes;      /* of all arrays */
+    slot *slots;              /* one a parameter, one for the result */
+    PyObject **given;         /* what was passed for each parameter, borrowed; NULL: nothing */
+    PyObject **arrays;        /* what C sees of each array parameter, references of ours */
+    long long *values;        /* of the integer parameters that extents speak of */
+    Py_buffer *views;         /* of void * parameters; NULL: there are none */
+    size_t bytes;             /* of all arrays */
+    struct callback_run *run; /* of a call that C may call Python in, else NULL */
 };
 
 static inline int
@@ -471,6 +473,18 @@ take_array(struct invocation *invocation, int index)
 }
 
 static int
+take_callback(struct invocation *invocation, int index)
+{
+    if (invocation->run == NULL) {
+        invocation->run = callback_run_new(invocation->function->shared->callbacks,
+                                           invocation->plan, &invocation->binding);
+    }
+    return invocation->run == NULL ? -1
+                                   : callback_take(invocation->run, index, invocation->given[index],
+                                                   (void **)invocation->slots[index]);
+}
+
+static int
 take_values(struct invocation *invocation)
 {
     for (int i = 0; i < invocation->plan->count; i++) {
@@ -495,6 +509,9 @@ take_values(struct invocation *invocation)
             break;
         case ROLE_OBJECT:
             result = take_object(invocation, i);
+            break;
+        case ROLE_CALLBACK:
+            result = take_callback(invocation, i);
             break;
         default:
             break;
@@ -941,6 +958,9 @@ release(struct invocation *invocation, int keep)
         }
     }
     PyMem_Free(invocation->views);
+    if (invocation->run != NULL) {
+        callback_run_free(invocation->run);
+    }
     return result;
 }
 
@@ -964,6 +984,24 @@ find_target(struct invocation *invocation)
     return target;
 }
 
+/* C may have kept a callback of an earlier call, and call it now. */
+static int
+call_target(struct invocation *invocation, struct target *target)
+{
+    struct callbacks *callbacks = invocation->function->shared->callbacks;
+    if (invocation->run == NULL && callbacks_any(callbacks)) {
+        invocation->run = callback_run_new(callbacks, invocation->plan, &invocation->binding);
+        if (invocation->run == NULL) {
+            return -1;
+        }
+    }
+    return invocation->run == NULL
+               ? call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
+                               &target->pace)
+               : callback_run_enter(invocation->run, target->kernel, target->code,
+                                    invocation->slots, &target->pace);
+}
+
 static PyObject *
 enter_target(struct invocation *invocation, struct target *target)
 {
@@ -974,8 +1012,7 @@ enter_target(struct invocation *invocation, struct target *target)
     }
     PyObject **object = (PyObject **)invocation->slots[invocation->plan->count];
     *object = NULL;
-    int result = call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
-                               &target->pace);
+    int result = call_target(invocation, target);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
     if (result < 0 && invocation->plan->result == ROLE_OBJECT) {
         Py_XDECREF(*object); /* returned, though an exception is set */
@@ -1238,8 +1275,8 @@ static PyGetSetDef FUNCTION_GETSET[] = {
     {"__signature__", get_signature, NULL, "Python's signature, for inspect.", NULL},
     {"source", get_source, NULL, "The C text of the Library, a str.", NULL},
     {"address", export_address, NULL, "Where the C function's code is, an int.", NULL},
-    {"ctypes", export_ctypes, NULL, "The C function as a ctypes object; it keeps the Library alive.",
-     NULL},
+    {"ctypes", export_ctypes, NULL,
+     "The C function as a ctypes object; it keeps the Library alive.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -1324,4 +1361,39 @@ function_new(PyTypeObject *type, PyObject *library, const struct function_librar
         return NULL;
     }
     return (PyObject *)function;
+}
+
+/* ---- What a Function is in C ---- */
+
+const struct plan *
+function_plan(PyObject *self)
+{
+    return ((struct function *)self)->plan;
+}
+
+int
+function_variable_type(PyObject *self, int variable, int type)
+{
+    const char *letters = ((struct function *)self)->shared->letters[variable];
+    for (; *letters != '\0'; letters++) {
+        PyArray_Descr *dtype = PyArray_DescrFromType(*letters);
+        int listed = dtype->type_num;
+        Py_DECREF(dtype);
+        if (same_type(listed, type)) {
+            return listed;
+        }
+    }
+    return PLAN_NONE;
+}
+
+struct kernel *
+function_address(PyObject *self, const struct binding *binding, void **address)
+{
+    struct function *function = (struct function *)self;
+    struct kernel *kernel = function->shared->kernel_for(function->library, binding);
+    if (kernel != NULL) {
+        void **table = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
+        *address = table[function->shared->plans->count + function->index];
+    }
+    return kernel;
 }

@@ -9,6 +9,7 @@
 #include "call.h"
 #include "record.h"
 
+struct callbacks;
 struct kernel;
 
 /* The kernel that has the functions for what the type variables stand for, compiled if need be. A variable that
@@ -26,6 +27,7 @@ struct function_library {
         [TYPE_VARIABLES]; /* the dtypes that each type variable may stand for, NumPy's characters */
     function_kernel *kernel_for;
     struct records records;
+    struct callbacks *callbacks; /* what Python gave C to call */
 };
 
 /* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */
@@ -42,6 +44,17 @@ struct function_parts {
 };
 
 struct function_parts function_parts(PyObject *function);
+/* ---- What a Function is in C ---- */
+
+/* Its plan, the Library's. */
+const struct plan *function_plan(PyObject *function);
+
+/* The Library's own number of a dtype that a type variable may stand for; PLAN_NONE: it may not. */
+int function_variable_type(PyObject *function, int variable, int type);
+
+/* The C function itself, for what its type variables stand for, compiled if need be. Returns its kernel, borrowed
+ * from the Library; NULL with an exception. */
+struct kernel *function_address(PyObject *function, const struct binding *binding, void **address);
 
 extern PyType_Spec function_spec; /* of tw.Function */
 

@@ -28,25 +28,65 @@
 
 /* ---- Reading ---- */
 
-/* A parameter's `out` becomes blanks in the text that libtcc gets: it may be spelled in the text itself or
- * in a macro there. */
-static void
-blank_word(struct translation *unit, const struct token *word)
+/* Whether a token stands in the user's own text, and not in a macro elsewhere. */
+static bool
+in_text(const struct translation *unit, const struct token *token)
 {
     const struct source *source = &unit->sources[PREAMBLE_TEXTS];
-    if (word != NULL && word->start >= source->text &&
-        word->start < source->text + source->length) {
-        memset(unit->text + (word->start - source->text), ' ', word->length);
+    return token->start >= source->text && token->start < source->text + source->length;
+}
+
+/* Makes blanks of tokens in the text that libtcc gets. */
+static void
+blank(struct translation *unit, const struct token *first, const struct token *last)
+{
+    const char *text = unit->sources[PREAMBLE_TEXTS].text;
+    if (in_text(unit, first) && in_text(unit, last) && first->start <= last->start) {
+        memset(unit->text + (first->start - text), ' ',
+               (size_t)(last->start + last->length - first->start));
     }
 }
 
+static bool
+has_name(const struct expression *expression)
+{
+    bool found = expression->kind == EXPRESSION_NAME;
+    for (int i = 0; i < 3 && expression->operands[i] != NULL; i++) {
+        found |= has_name(expression->operands[i]);
+    }
+    return found;
+}
+
+/* libtcc looks for the names of a callback's extents among those of the function around it:
+ * (*f)(int m, int n, double a[m][n]) becomes (*f)(int m, int n, double a[ ][1]), which it passes alike. */
 static void
-blank_type(struct translation *unit, const struct type *type)
+blank_extents(struct translation *unit, const struct type *type)
+{
+    bool outermost = true;
+    for (; type->kind == TYPE_ARRAY; type = type->target, outermost = false) {
+        const struct expression *extent = type->extent;
+        if (extent != NULL && has_name(extent) && in_text(unit, extent->first)) {
+            blank(unit, extent->first, extent->last);
+            const char *text = unit->sources[PREAMBLE_TEXTS].text;
+            unit->text[extent->first->start - text] = outermost ? ' ' : '1';
+        }
+    }
+}
+
+/* `out` and `inout` are no C. `depth`: how many lists of parameters stand around the type. */
+static void
+blank_type(struct translation *unit, const struct type *type, int depth)
 {
     for (; type != NULL; type = type->target) {
         for (size_t i = 0; type->kind == TYPE_FUNCTION && i < type->parameter_count; i++) {
-            blank_word(unit, type->parameters[i].word_token);
-            blank_type(unit, type->parameters[i].type);
+            const struct parameter *parameter = &type->parameters[i];
+            if (parameter->word != WORD_NONE) {
+                blank(unit, parameter->word_token, parameter->word_token);
+            }
+            if (depth > 0) {
+                blank_extents(unit, parameter->type);
+            }
+            blank_type(unit, parameter->type, depth + 1);
         }
     }
 }
@@ -156,7 +196,7 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
         return -1;
     }
     for (size_t i = 0; i < unit->declarations.count; i++) {
-        blank_type(unit, unit->declarations.items[i].type);
+        blank_type(unit, unit->declarations.items[i].type, 0);
     }
     program->variables |= unit->declarations.type_variables;
     return 0;

@@ -856,6 +856,17 @@ fill_plan(struct planner *planner)
 
 /* ---- Functions as parameters ---- */
 
+static bool
+has_extents(const struct plan_parameter *parameter)
+{
+    for (int i = 0; i < parameter->dimensions; i++) {
+        if (parameter->extents[i].any) {
+            return false;
+        }
+    }
+    return parameter->dimensions >= 0;
+}
+
 /* In a callback an array of unknown extent is an address, and so is a function. */
 static void
 plan_addresses(struct plan *plan)
@@ -863,7 +874,7 @@ plan_addresses(struct plan *plan)
     for (int i = 0; i < plan->c_count; i++) {
         struct plan_parameter *parameter = &plan->parameters[i];
         bool array = parameter->role == ROLE_IN || parameter->role == ROLE_INOUT;
-        if ((array && parameter->dimensions < 0) || parameter->role == ROLE_CALLBACK) {
+        if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
             parameter->role = ROLE_POINTER;
         }
     }
@@ -881,6 +892,9 @@ plan_callback(struct planner *planner, struct plan_parameter *parameter,
         return 0;
     }
     struct planner inner = *planner;
+    struct plan_context context = *planner->context;
+    context.apart = false; /* C calls: it passes every size */
+    inner.context = &context;
     inner.declaration = NULL;
     inner.type = function;
     inner.plan = plan;
@@ -891,10 +905,16 @@ plan_callback(struct planner *planner, struct plan_parameter *parameter,
     if (fill_plan(&inner) < 0) {
         return -1;
     }
-    plan_addresses(plan);
     planner->no_memory |= inner.no_memory;
     planner->plan->variables |= plan->variables;
-    if (plan->refusal != NULL) {
+    planner->plan->takes_object |= plan->takes_object;
+    if (plan->result == ROLE_OUT) {
+        refuse(planner, parameter, "a callback that returns an array is not in this version");
+    }
+    if (plan->refusal == NULL) {
+        plan_addresses(plan);
+    }
+    else {
         refuse(planner, parameter, plan->refusal);
     }
     return 0;
