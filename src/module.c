@@ -17,6 +17,7 @@
 #include "frontend/formula.h"
 #include "call/interpret.h"
 #include "call/interpret.h"
+#include "call/ufunc.h"
 #include "frontend/formula.h"
 #include "state.h"
 
@@ -311,6 +312,8 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"ufunc", (PyCFunction)(void (*)(void))ufunc_call, METH_FASTCALL | METH_KEYWORDS, ufunc_doc},
+    {"gufunc", (PyCFunction)(void (*)(void))gufunc_call, METH_FASTCALL | METH_KEYWORDS, gufunc_doc},
     {"blitz", (PyCFunction)(void (*)(void))blitz_call, METH_FASTCALL | METH_KEYWORDS, blitz_doc},
     {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
      evaluate_doc},

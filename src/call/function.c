@@ -297,8 +297,8 @@ read_integer(int type, const void *slot)
 }
 
 /* Returns 0, or -1 when it does not fit. */
-static int
-write_integer(int type, long long value, void *slot)
+int
+function_write_integer(int type, long long value, void *slot)
 {
     switch (type) {
 #define INTEGER(number, c_type, least, most)                                                       \
@@ -488,7 +488,7 @@ set_hidden(struct invocation *invocation, int hidden, long long value)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[hidden];
     invocation->values[hidden] = value;
-    if (write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
+    if (function_write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
         PyErr_Format(PyExc_OverflowError, "%s(): '%s' = %lld from '%s' does not fit C's %s",
                      invocation->plan->name, parameter->name, value,
                      invocation->plan->parameters[parameter->source].name,

@@ -30,6 +30,9 @@ struct function_library {
 PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
                        size_t index);
 
+/* Writes a value as C's integer of a type, by NumPy's number. Returns 0, or -1 where it does not fit. */
+int function_write_integer(int type, long long value, void *slot);
+
 extern PyType_Spec function_spec; /* of tw.Function */
 
 #endif

