@@ -587,6 +587,26 @@ check_function(const struct library *library, const struct build *build)
     return result;
 }
 
+/* All that a ufunc needs, of one reading of the sources. Returns 0, or -1 with an exception. */
+static int
+build_loops(struct library *library, struct build *build)
+{
+    unsigned variables = library->plans.items[library->loop_plan].variables;
+    size_t count = function_choices(&library->shared, variables);
+    for (size_t i = 0; i < count; i++) {
+        struct binding choice = function_choice(&library->shared, variables, i);
+        struct binding binding = complete_binding(library, &choice);
+        unit_free(&build->unit);
+        buffer_free(&build->headers);
+        build->unit = (struct unit){0};
+        struct kernel *kernel = build_kernel(build, &library->plans, &binding);
+        if (keep_kernel(library, &binding, kernel) == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Reads the sources, and compiles them where they are not generic. */
 static int
 open_library(struct library *library, struct state *state)
@@ -599,9 +619,11 @@ open_library(struct library *library, struct state *state)
         result = complete_letters(library, &build) < 0 ? -1 : make_room(library);
     }
     if (result == 0 && library->loops != LOOP_NONE) {
-        result = pick_function(library, &build) < 0 ? -1 : check_function(library, &build);
+        result = pick_function(library, &build) < 0    ? -1
+                 : check_function(library, &build) < 0 ? -1
+                                                       : build_loops(library, &build);
     }
-    if (result == 0 && library->plans.variables == 0) {
+    else if (result == 0 && library->plans.variables == 0) {
         struct kernel *kernel = build_kernel(&build, &library->plans, &none);
         result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }

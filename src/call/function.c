@@ -66,6 +66,32 @@ binding_index(unsigned variables, const struct binding *binding)
     return index;
 }
 
+size_t
+function_choices(const struct function_library *shared, unsigned variables)
+{
+    size_t count = 1;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        count *= variables >> i & 1 ? strlen(shared->letters[i]) : 1;
+    }
+    return count;
+}
+
+struct binding
+function_choice(const struct function_library *shared, unsigned variables, size_t number)
+{
+    struct binding binding = BINDING_NONE;
+    for (int i = TYPE_VARIABLES - 1; i >= 0; i--) {
+        if (variables >> i & 1) {
+            size_t count = strlen(shared->letters[i]);
+            PyArray_Descr *dtype = PyArray_DescrFromType(shared->letters[i][number % count]);
+            binding.types[i] = dtype->type_num;
+            Py_DECREF(dtype);
+            number /= count;
+        }
+    }
+    return binding;
+}
+
 /* ---- One call ---- */
 
 typedef double slot[2];

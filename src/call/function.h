@@ -26,6 +26,12 @@ struct function_library {
     function_kernel *kernel_for;
 };
 
+/* How many choices of a dtype there are for each of a set of type variables, by the lists; and the binding of one, by
+ * its number: the last variable's dtype changes fastest. */
+size_t function_choices(const struct function_library *shared, unsigned variables);
+struct binding function_choice(const struct function_library *shared, unsigned variables,
+                               size_t number);
+
 /* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */
 PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
                        size_t index);

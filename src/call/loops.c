@@ -374,15 +374,6 @@ plain_loop(char **data, const npy_intp *dimensions, const npy_intp *strides, voi
 
 /* ---- Making them ---- */
 
-static int
-type_of_letter(char letter)
-{
-    PyArray_Descr *dtype = PyArray_DescrFromType(letter);
-    int type = dtype->type_num;
-    Py_DECREF(dtype);
-    return type;
-}
-
 /* The dtypes of a binding's operands, behind those of the loops there are. */
 static char *
 fill_types(struct loops *loops, const struct binding *binding)
@@ -434,42 +425,25 @@ add_loop(struct loops *loops, const struct binding *binding)
     return 0;
 }
 
-/* A loop for each choice of a dtype from each list, the last list's changing fastest. */
+/* A loop for each choice of dtypes from the lists. */
 static int
-add_variants(struct loops *loops, int variable, struct binding *binding)
+add_loops(struct loops *loops)
 {
     const struct function_library *shared = compile_shared(loops->library);
-    if (variable == TYPE_VARIABLES) {
-        return add_loop(loops, binding);
-    }
-    if (!(loops->plan->variables >> variable & 1)) {
-        return add_variants(loops, variable + 1, binding);
-    }
-    for (const char *letter = shared->letters[variable]; *letter != '\0'; letter++) {
-        binding->types[variable] = type_of_letter(*letter);
-        if (add_variants(loops, variable + 1, binding) < 0) {
+    unsigned variables = loops->plan->variables;
+    for (size_t i = 0; i < function_choices(shared, variables); i++) {
+        struct binding binding = function_choice(shared, variables, i);
+        if (add_loop(loops, &binding) < 0) {
             return -1;
         }
     }
     return 0;
 }
 
-static size_t
-count_variants(const struct loops *loops)
-{
-    size_t count = 1;
-    for (int i = 0; i < TYPE_VARIABLES; i++) {
-        if (loops->plan->variables >> i & 1) {
-            count *= strlen(compile_shared(loops->library)->letters[i]);
-        }
-    }
-    return count;
-}
-
 static int
 make_room(struct loops *loops)
 {
-    size_t count = count_variants(loops);
+    size_t count = function_choices(compile_shared(loops->library), loops->plan->variables);
     loops->items = PyMem_Calloc(count, sizeof(*loops->items));
     loops->types = PyMem_Calloc(count, (size_t)loops->operands.count);
     loops->functions = PyMem_Calloc(count, sizeof(*loops->functions));
@@ -497,7 +471,6 @@ struct loops *
 loops_new(PyObject *library, enum loop_kind kind)
 {
     struct loops *loops = PyMem_Calloc(1, sizeof(*loops));
-    struct binding binding = BINDING_NONE;
     if (loops == NULL) {
         Py_DECREF(library);
         PyErr_NoMemory();
@@ -509,7 +482,7 @@ loops_new(PyObject *library, enum loop_kind kind)
     if (read_plan(loops) < 0 || make_room(loops) < 0) {
         PyErr_NoMemory();
     }
-    else if (add_variants(loops, 0, &binding) == 0) {
+    else if (add_loops(loops) == 0) {
         return loops;
     }
     loops_free(loops);

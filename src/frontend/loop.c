@@ -7,14 +7,14 @@
  *   {
  *       tw_type_7 tw_left = *tw_count, tw_s0 = tw_strides[0], tw_s1 = ..., tw_s2 = ...;
  *       tw_bytes tw_p0 = tw_data[0], tw_p1 = ..., tw_p2 = ...;
- *       for (; tw_left > 0; tw_left--) {
+ *       for (; tw_left >= 1; tw_left -= 1) {
  *           *(tw_type_12 *)tw_p2 = (sum)(*(tw_type_12 *)tw_p0, *(tw_type_12 *)tw_p1);
  *           tw_p0 += tw_s0; ...
  *       }
  *       return 0;
  *   }
  *
- * and a second one whose pointers advance by constants.
+ * and a second one for contiguous operands, with four elements a turn.
  */
 #include "loop.h"
 
@@ -129,18 +129,35 @@ loop_read(const struct plan *plan, enum loop_kind kind, struct loop_operands *op
 
 /* ---- The text ---- */
 
+/* Elements a turn of a contiguous loop: libtcc's constant offsets cost less than pointers that advance. */
+enum { UNROLLED = 4 };
+
 /* A loop being written. */
 struct writer {
     struct buffer *text;
     const struct plan *plan;
     const struct binding *binding;
+    const char *callee;
     struct loop_operands operands;
+    bool contiguous;
 };
 
 static int
 type_at(const struct writer *writer, int operand)
 {
     return plan_bound(writer->operands.items[operand].type, writer->binding);
+}
+
+/* An operand's element, in a contiguous loop the one so many on. */
+static void
+write_element(const struct writer *writer, int operand, int offset)
+{
+    if (writer->contiguous) {
+        buffer_printf(writer->text, "tw_p%d[%d]", operand, offset);
+    }
+    else {
+        buffer_printf(writer->text, "*(tw_type_%d *)tw_p%d", type_at(writer, operand), operand);
+    }
 }
 
 void
@@ -150,104 +167,133 @@ loop_types(struct buffer *text)
 }
 
 static void
-write_head(const struct writer *writer, bool contiguous)
+write_head(const struct writer *writer)
 {
     buffer_printf(writer->text,
                   "tw_type_%d %s(tw_pointer tw_context, tw_bytes const *tw_data, const tw_type_%d "
                   "*tw_count, const tw_type_%d *tw_strides, tw_pointer tw_auxdata)\n{\n"
                   "tw_type_%d tw_left = *tw_count",
-                  NPY_INT, contiguous ? "tw_contiguous" : "tw_strided", NPY_LONG, NPY_LONG,
+                  NPY_INT, writer->contiguous ? "tw_contiguous" : "tw_strided", NPY_LONG, NPY_LONG,
                   NPY_LONG);
-    for (int i = 0; i < writer->operands.count && !contiguous; i++) {
+    for (int i = 0; i < writer->operands.count && !writer->contiguous; i++) {
         buffer_printf(writer->text, ", tw_s%d = tw_strides[%d]", i, i);
     }
     buffer_append_string(writer->text, ";\n");
     for (int i = 0; i < writer->operands.count; i++) {
-        buffer_printf(writer->text, "tw_bytes tw_p%d = tw_data[%d];\n", i, i);
-    }
-}
-
-/* Outs are variables of the loop's, zero at the start: C may leave one alone, and an out may be the very memory of
- * an input. */
-static void
-write_outs(const struct writer *writer)
-{
-    for (int i = writer->operands.in_count; i < writer->operands.count; i++) {
-        if (writer->operands.items[i].parameter >= 0) {
-            buffer_printf(writer->text, "tw_type_%d tw_q%d = {0};\n", type_at(writer, i),
-                          writer->operands.items[i].parameter);
+        if (writer->contiguous) {
+            buffer_printf(writer->text, "tw_type_%d *tw_p%d = (tw_pointer)tw_data[%d];\n",
+                          type_at(writer, i), i, i);
+        }
+        else {
+            buffer_printf(writer->text, "tw_bytes tw_p%d = tw_data[%d];\n", i, i);
         }
     }
 }
 
 /* A bool's byte may be any in memory. */
 static void
-write_argument(const struct writer *writer, int operand)
+write_argument(const struct writer *writer, int operand, int offset)
 {
-    int type = type_at(writer, operand);
-    if (type == NPY_BOOL) {
-        buffer_printf(writer->text, "*tw_p%d != 0", operand);
+    bool is_bool = type_at(writer, operand) == NPY_BOOL;
+    buffer_append_string(writer->text, is_bool ? "*(tw_bytes)&" : "");
+    write_element(writer, operand, offset);
+    buffer_append_string(writer->text, is_bool ? " != 0" : "");
+}
+
+/* Outs are variables, zero at the start: C may leave one alone, and an out may be the very memory of an input.
+ * Returns whether there are any. */
+static bool
+write_outs(const struct writer *writer)
+{
+    bool any = false;
+    for (int i = writer->operands.in_count; i < writer->operands.count; i++) {
+        if (writer->operands.items[i].parameter >= 0) {
+            buffer_printf(writer->text, "%stw_type_%d tw_q%d = {0};\n", any ? "" : "{\n",
+                          type_at(writer, i), writer->operands.items[i].parameter);
+            any = true;
+        }
     }
-    else {
-        buffer_printf(writer->text, "*(tw_type_%d *)tw_p%d", type, operand);
-    }
+    return any;
 }
 
 static void
-write_call(const struct writer *writer, const char *callee)
+write_results(const struct writer *writer, int offset)
 {
-    const struct loop_operands *operands = &writer->operands;
-    int result = operands->in_count;
-    if (operands->items[result].parameter < 0) {
-        buffer_printf(writer->text, "*(tw_type_%d *)tw_p%d = ", type_at(writer, result), result);
+    for (int i = writer->operands.in_count; i < writer->operands.count; i++) {
+        if (writer->operands.items[i].parameter >= 0) {
+            write_element(writer, i, offset);
+            buffer_printf(writer->text, " = tw_q%d;\n", writer->operands.items[i].parameter);
+        }
     }
-    buffer_printf(writer->text, "%s(", callee);
+    buffer_append_string(writer->text, "}\n");
+}
+
+static void
+write_call(const struct writer *writer, int offset)
+{
+    int result = writer->operands.in_count;
     int next = 0;
+    bool outs = write_outs(writer);
+    if (writer->operands.items[result].parameter < 0) {
+        write_element(writer, result, offset);
+        buffer_append_string(writer->text, " = ");
+    }
+    buffer_printf(writer->text, "%s(", writer->callee);
     for (int i = 0; i < writer->plan->c_count; i++) {
         buffer_append_string(writer->text, i > 0 ? ", " : "");
         if (writer->plan->parameters[i].role == ROLE_NUMBER) {
-            write_argument(writer, next++);
+            write_argument(writer, next++, offset);
         }
         else {
             buffer_printf(writer->text, "(tw_pointer)&tw_q%d", i);
         }
     }
     buffer_append_string(writer->text, ");\n");
-    for (int i = operands->in_count; i < operands->count; i++) {
-        if (operands->items[i].parameter >= 0) {
-            buffer_printf(writer->text, "*(tw_type_%d *)tw_p%d = tw_q%d;\n", type_at(writer, i), i,
-                          operands->items[i].parameter);
-        }
+    if (outs) {
+        write_results(writer, offset);
     }
 }
 
+/* A loop over as many elements a turn. */
 static void
-write_loop(const struct writer *writer, bool contiguous, const char *callee)
+write_turns(const struct writer *writer, int elements)
 {
-    write_head(writer, contiguous);
-    buffer_append_string(writer->text, "for (; tw_left > 0; tw_left--) {\n");
-    write_outs(writer);
-    write_call(writer, callee);
+    buffer_printf(writer->text, "for (; tw_left >= %d; tw_left -= %d) {\n", elements, elements);
+    for (int offset = 0; offset < elements; offset++) {
+        write_call(writer, offset);
+    }
     for (int i = 0; i < writer->operands.count; i++) {
-        if (contiguous) {
-            buffer_printf(writer->text, "tw_p%d += sizeof(tw_type_%d);\n", i, type_at(writer, i));
+        if (writer->contiguous) {
+            buffer_printf(writer->text, "tw_p%d += %d;\n", i, elements);
         }
         else {
             buffer_printf(writer->text, "tw_p%d += tw_s%d;\n", i, i);
         }
     }
-    buffer_append_string(writer->text, "}\nreturn 0;\n}\n");
+    buffer_append_string(writer->text, "}\n");
+}
+
+static void
+write_loop(struct writer *writer, bool contiguous)
+{
+    writer->contiguous = contiguous;
+    write_head(writer);
+    if (contiguous) {
+        write_turns(writer, UNROLLED);
+    }
+    write_turns(writer, 1);
+    buffer_append_string(writer->text, "return 0;\n}\n");
 }
 
 void
 loop_text(const struct plan *plan, const struct binding *binding, const char *callee,
           struct buffer *text)
 {
-    struct writer writer = {.text = text, .plan = plan, .binding = binding};
+    struct writer writer = {.text = text, .plan = plan, .binding = binding, .callee = callee};
     struct buffer reason = BUFFER_INIT;
     if (loop_read(plan, LOOP_ELEMENTS, &writer.operands, &reason) == 0) {
-        write_loop(&writer, false, callee);
-        write_loop(&writer, true, callee);
+        write_loop(&writer, false);
+        write_loop(&writer, true);
         buffer_append_string(text, "tw_pointer " KERNEL_ENTRY
                                    "[] = {(tw_pointer)tw_strided, (tw_pointer)tw_contiguous};\n");
     }
