@@ -20,6 +20,7 @@
 #include "frontend/formula.h"
 #include "call/interpret.h"
 #include "call/interpret.h"
+#include "call/ufunc.h"
 #include "frontend/formula.h"
 #include "state.h"
 
@@ -316,6 +317,8 @@ static PyMethodDef METHODS[] = {
      compile_doc},
     {"extension", (PyCFunction)(void (*)(void))extension_call, METH_FASTCALL | METH_KEYWORDS,
      extension_doc},
+    {"ufunc", (PyCFunction)(void (*)(void))ufunc_call, METH_FASTCALL | METH_KEYWORDS, ufunc_doc},
+    {"gufunc", (PyCFunction)(void (*)(void))gufunc_call, METH_FASTCALL | METH_KEYWORDS, gufunc_doc},
     {"blitz", (PyCFunction)(void (*)(void))blitz_call, METH_FASTCALL | METH_KEYWORDS, blitz_doc},
     {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
      evaluate_doc},
@@ -325,7 +328,8 @@ static PyMethodDef METHODS[] = {
      explain_doc},
     {"_library", compile_restore, METH_VARARGS, "what a pickled Library calls"},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
-    {"_ext_argument", ext_tools_argument, METH_VARARGS, "the C type of a value, as ext_tools has it"},
+    {"_ext_argument", ext_tools_argument, METH_VARARGS,
+     "the C type of a value, as ext_tools has it"},
     {"_ext_function", ext_tools_function, METH_VARARGS, "a snippet as a C function, for ext_tools"},
     {"_ext_macros", ext_tools_macros, METH_NOARGS, "the macros that snippets see, as C text"},
     {"_native_compiler", toolchain_find, METH_VARARGS, toolchain_find_doc},

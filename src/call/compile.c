@@ -17,16 +17,20 @@
 
 #include "../../cache/kernel.h"
 #include "../backend/library.h"
+#include "../frontend/core.h"
 #include "../frontend/function.h"
 #include "../state.h"
-#include "export.h"
 #include "callback.h"
+#include "compile_loops.h"
+#include "export.h"
 #include "function.h"
 #include "options.h"
 #include "report.h"
 #include "source.h"
 
-#define FUNCTION "compile"
+/* The public functions that make Libraries, as messages name them. */
+static const char *const FUNCTIONS[] = {
+    [LOOP_NONE] = "compile", [LOOP_ELEMENTS] = "ufunc", [LOOP_CORE] = "gufunc"};
 
 /* Libraries kept alive though nobody holds them. */
 #define KEPT_LIBRARIES 128
@@ -48,11 +52,21 @@ struct library {
     PyObject *key;       /* all that was asked for: in the table of Libraries, and in a pickle */
     struct plans plans;
     struct function_library shared;
-    unsigned variables;      /* those whose list the user gave: they are generic in any case */
-    bool force;              /* its kernels are its own */
+    unsigned variables; /* those whose list the user gave: they are generic in any case */
+    bool force;         /* its kernels are its own */
+    enum loop_kind
+        loops; /* LOOP_NONE, or it was made for a ufunc of one function, and is not to be seen */
+    size_t loop_plan;        /* the index of its plan */
+    bool picks;              /* its name picks the function */
     struct buffer headers;   /* the user's headers, as they were read */
     struct kernel **kernels; /* by binding_index of the plans' variables */
 };
+
+static const char *
+maker_of(const struct library *library)
+{
+    return FUNCTIONS[library->loops];
+}
 
 /* ---- Building ---- */
 
@@ -156,6 +170,8 @@ fill_program(struct build *build)
     build->program.count = count;
     build->program.include_dirs = &build->options.include_dirs;
     build->program.variables = build->library->variables;
+    build->program.loops = build->library->loops;
+    build->program.loop_plan = build->library->loop_plan;
     for (size_t i = 0; i < count; i++) {
         struct source *sources = build->program.units[i].sources;
         PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
@@ -199,7 +215,7 @@ file_of(const struct build *build, const struct source *source)
 static void
 raise_spot(const struct build *build, const struct spot *spot, const char *file)
 {
-    report_spot(build->state, FUNCTION, spot,
+    report_spot(build->state, maker_of(build->library), spot,
                 file[0] != '\0' ? file : file_of(build, spot->source));
 }
 
@@ -248,7 +264,7 @@ start_build(struct build *build, struct plans *plans)
 {
     struct spot spot = {0};
     *plans = (struct plans){0};
-    if (options_read(build->library->options, FUNCTION, &build->options) < 0 ||
+    if (options_read(build->library->options, maker_of(build->library), &build->options) < 0 ||
         fill_program(build) < 0) {
         return -1;
     }
@@ -361,9 +377,10 @@ library_kernel(PyObject *self, const struct binding *given)
             kernel = build_kernel(&build, &plans, &binding);
         }
         else {
-            PyErr_SetString(PyExc_RuntimeError,
-                            FUNCTION "(): a header of the library has changed its functions since: "
-                                     "compile the source again");
+            PyErr_Format(PyExc_RuntimeError,
+                         "%s(): a header of the library has changed its functions since: "
+                         "compile the source again",
+                         maker_of(library));
         }
     }
     plans_free(&plans);
@@ -375,21 +392,20 @@ library_kernel(PyObject *self, const struct binding *given)
 
 /* "fdFD" -> the same, of NumPy's characters that C has. Returns a malloc'ed string, or NULL with an exception. */
 static char *
-read_letters(const char *letters, int variable)
+read_letters(const char *letters, int variable, const char *maker)
 {
     char name = TYPE_VARIABLE_NAMES[variable];
     static const char known[] = "?bBhHiIlLqQfdFD";
     for (const char *letter = letters; *letter != '\0'; letter++) {
         if (strchr(known, *letter) == NULL) {
-            PyErr_Format(PyExc_ValueError,
-                         FUNCTION "(): '%c' has '%c'; expected dtype characters of %s", name,
-                         *letter, known);
+            PyErr_Format(PyExc_ValueError, "%s(): '%c' has '%c'; expected dtype characters of %s",
+                         maker, name, *letter, known);
             return NULL;
         }
     }
     if (*letters == '\0') {
-        PyErr_Format(PyExc_ValueError,
-                     FUNCTION "(): '%c' is empty; expected dtype characters, \"fd\"", name);
+        PyErr_Format(PyExc_ValueError, "%s(): '%c' is empty; expected dtype characters, \"fd\"",
+                     maker, name);
         return NULL;
     }
     char *copy = strdup(letters);
@@ -421,10 +437,10 @@ find_letters(const struct build *build, int variable)
         if (token != NULL && token->length >= 2 && token->length - 2 < sizeof(letters)) {
             memcpy(letters, token->start + 1, token->length - 2);
             letters[token->length - 2] = '\0';
-            return read_letters(letters, variable);
+            return read_letters(letters, variable, maker_of(build->library));
         }
     }
-    return read_letters(DEFAULT_LETTERS, variable);
+    return read_letters(DEFAULT_LETTERS, variable, maker_of(build->library));
 }
 
 /* The lists that the user did not give. */
@@ -507,6 +523,102 @@ make_room(struct library *library)
     return 0;
 }
 
+/* ---- The function of a ufunc ---- */
+
+static void
+raise_no_function(const struct library *library)
+{
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names != NULL && i < library->plans.count; i++) {
+        PyObject *name = PyUnicode_FromString(library->plans.items[i].name);
+        if (name == NULL || PyList_Append(names, name) < 0) {
+            Py_CLEAR(names);
+        }
+        Py_XDECREF(name);
+    }
+    if (names != NULL && library->picks) {
+        PyErr_Format(PyExc_ValueError, "%s(): 'name' is %R, but the source has the functions %R",
+                     maker_of(library), library->name, names);
+    }
+    else if (names != NULL) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "%s(): the source has the functions %R: pick one by 'name', or make the others "
+            "static",
+            maker_of(library), names);
+    }
+    Py_XDECREF(names);
+}
+
+/* The only function, or the one that has the name asked for. Returns 0, or -1 with an exception. */
+static int
+pick_function(struct library *library, struct build *build)
+{
+    const struct plans *plans = &library->plans;
+    size_t index = plans->count == 1 ? 0 : plans->count;
+    for (size_t i = 0; library->picks && i < plans->count; i++) {
+        if (PyUnicode_CompareWithASCIIString(library->name, plans->items[i].name) == 0) {
+            index = i;
+        }
+    }
+    if (index == plans->count) {
+        raise_no_function(library);
+        return -1;
+    }
+    library->loop_plan = build->program.loop_plan = index;
+    return 0;
+}
+
+/* Returns 0, or -1 with an exception that says why the function makes no ufunc. */
+static int
+check_function(const struct library *library, const struct build *build)
+{
+    const struct plan *plan = &library->plans.items[library->loop_plan];
+    struct buffer reason = BUFFER_INIT;
+    struct loop_operands operands;
+    struct core core = {0};
+    struct spot spot;
+    int result = 0;
+    if (plan->refusal != NULL) {
+        buffer_append_string(&reason, plan->refusal);
+        result = -1;
+    }
+    else if (loop_read(plan, library->loops, &operands, &reason) < 0 ||
+             (library->loops == LOOP_CORE && core_read(plan, &operands, &core, &reason) < 0)) {
+        result = -1;
+    }
+    if (result < 0 && !reason.failed && reason.size > 0) {
+        program_refuse(&build->program, plan, reason.data, &spot);
+        raise_spot(build, &spot, "");
+    }
+    else if (result < 0) {
+        PyErr_NoMemory();
+    }
+    core_free(&core);
+    buffer_free(&reason);
+    return result;
+}
+
+/* All that a ufunc needs, of one reading of the sources. Returns 0, or -1 with an exception. */
+static int
+build_loops(struct library *library, struct build *build)
+{
+    unsigned variables = library->plans.items[library->loop_plan].variables;
+    size_t count = function_choices(&library->shared, variables);
+    for (size_t i = 0; i < count; i++) {
+        struct binding choice = function_choice(&library->shared, variables, i);
+        struct binding binding = complete_binding(library, &choice);
+        unit_free(&build->unit);
+        buffer_free(&build->headers);
+        build->unit = (struct unit){0};
+        struct kernel *kernel = build_kernel(build, &library->plans, &binding);
+        if (keep_kernel(library, &binding, kernel) == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Reads the sources, and compiles them where they are not generic, unless that is left for the first use. */
 static int
 open_library(struct library *library, struct state *state, bool lazy)
@@ -521,16 +633,23 @@ open_library(struct library *library, struct state *state, bool lazy)
         library->shared.records.dtypes = result < 0 ? NULL : record_dtypes(&library->plans);
         result = library->shared.records.dtypes == NULL ? -1 : result;
     }
-    if (result == 0 && library->plans.variables == 0 && !lazy) {
+    if (result == 0 && library->loops != LOOP_NONE) {
+        result = pick_function(library, &build) < 0    ? -1
+                 : check_function(library, &build) < 0 ? -1
+                                                       : build_loops(library, &build);
+    }
+    else if (result == 0 && library->plans.variables == 0 && !lazy) {
         struct kernel *kernel = build_kernel(&build, &library->plans, &none);
         result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }
     free_build(&build);
-    return result < 0 || add_constants(library) < 0 ? -1 : add_functions(library, state);
+    return result < 0 || add_constants(library) < 0 ? -1
+           : library->loops == LOOP_NONE            ? add_functions(library, state)
+                                                    : 0;
 }
 
 /* What a Library's key holds: make_key(). */
-enum { KEY_LENGTH = 7 };
+enum { KEY_LENGTH = 8 };
 
 /* What was asked for, from the arguments on. */
 struct request {
@@ -539,6 +658,7 @@ struct request {
     PyObject *name;
     PyObject *declare;
     PyObject *functions;
+    enum loop_kind loops;
     struct options_given given;
     bool has_options;
     bool force;
@@ -563,6 +683,8 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->functions = PyDict_New();
     library->constants = PyDict_New();
     library->force = request->force;
+    library->loops = request->loops;
+    library->picks = request->name != NULL;
     library->declare = request->declare == NULL ? NULL : PyUnicode_AsUTF8String(request->declare);
     library->wanted = Py_XNewRef(request->functions);
     library->key = Py_NewRef(key);
@@ -573,7 +695,8 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
         const char *letters =
             request->letters[i] == NULL ? NULL : PyUnicode_AsUTF8(request->letters[i]);
         library->variables |= letters == NULL ? 0 : 1u << i;
-        library->shared.letters[i] = letters == NULL ? NULL : read_letters(letters, i);
+        library->shared.letters[i] =
+            letters == NULL ? NULL : read_letters(letters, i, maker_of(library));
     }
     if (library->name == NULL || library->functions == NULL || PyErr_Occurred() ||
         open_library(library, state, request->lazy) < 0) {
@@ -904,6 +1027,21 @@ compile_clear(PyObject *module)
     PyDict_Clear(state->libraries);
 }
 
+/* ---- What a ufunc sees of a Library ---- */
+
+const struct function_library *
+compile_shared(PyObject *library)
+{
+    return &((struct library *)library)->shared;
+}
+
+const struct plan *
+compile_loop_plan(PyObject *library)
+{
+    const struct library *self = (const struct library *)library;
+    return &self->plans.items[self->loop_plan];
+}
+
 /* ---- The table of Libraries ---- */
 
 /* Keeps a Library alive as the last one used, and lets go of the oldest beyond the limit. */
@@ -1000,14 +1138,14 @@ make_library(PyObject *module, const struct request *request, PyObject *texts, P
 /* ---- Reading the arguments of compile itself ---- */
 
 static int
-set_text(PyObject *name, PyObject *value, PyObject **place)
+set_text(const struct request *request, PyObject *name, PyObject *value, PyObject **place)
 {
     if (value == Py_None) {
         return 0;
     }
     if (!PyUnicode_Check(value)) {
-        PyErr_Format(PyExc_TypeError, FUNCTION "(): '%U' must be str, not %.100s", name,
-                     Py_TYPE(value)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s(): '%U' must be str, not %.100s",
+                     FUNCTIONS[request->loops], name, Py_TYPE(value)->tp_name);
         return -1;
     }
     *place = value;
@@ -1024,18 +1162,18 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
     for (int i = 0; i < TYPE_VARIABLES; i++) {
         const char variable[] = {TYPE_VARIABLE_NAMES[i], '\0'};
         if (PyUnicode_CompareWithASCIIString(name, variable) == 0) {
-            return set_text(name, value, &request->letters[i]);
+            return set_text(request, name, value, &request->letters[i]);
         }
     }
     if (PyUnicode_CompareWithASCIIString(name, "declare") == 0) {
-        return set_text(name, value, &request->declare);
+        return set_text(request, name, value, &request->declare);
     }
     if (PyUnicode_CompareWithASCIIString(name, "functions") == 0) {
         request->functions = value == Py_None ? NULL : value;
         return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "name") == 0) {
-        return set_text(name, value, &request->name);
+        return set_text(request, name, value, &request->name);
     }
     if (PyUnicode_Compare(name, state->name_force) == 0) {
         int truth = PyObject_IsTrue(value);
@@ -1043,13 +1181,14 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
         return truth < 0 ? -1 : 0;
     }
     if (PyUnicode_Compare(name, state->name_support_code) == 0) {
-        PyErr_SetString(PyExc_TypeError,
-                        FUNCTION "() takes no 'support_code': put it in the source, "
-                                 "or give a list of sources");
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes no 'support_code': put it in the source, "
+                     "or give a list of sources",
+                     FUNCTIONS[request->loops]);
         return -1;
     }
     request->has_options = true;
-    return options_set(&request->given, state, FUNCTION, name, value);
+    return options_set(&request->given, state, FUNCTIONS[request->loops], name, value);
 }
 
 static int
@@ -1057,8 +1196,8 @@ read_request(struct request *request, const struct state *state, PyObject *const
              Py_ssize_t count, PyObject *keywords)
 {
     if (count > 1) {
-        PyErr_Format(PyExc_TypeError, FUNCTION "() takes 1 positional argument (source), %zd given",
-                     count);
+        PyErr_Format(PyExc_TypeError, "%s() takes 1 positional argument (source), %zd given",
+                     FUNCTIONS[request->loops], count);
         return -1;
     }
     request->source = count > 0 ? arguments[0] : NULL;
@@ -1069,7 +1208,8 @@ read_request(struct request *request, const struct state *state, PyObject *const
         }
     }
     if (request->source == NULL && request->declare == NULL && request->functions == NULL) {
-        PyErr_SetString(PyExc_TypeError, FUNCTION "() missing required argument: 'source'");
+        PyErr_Format(PyExc_TypeError, "%s() missing required argument: 'source'",
+                     FUNCTIONS[request->loops]);
         return -1;
     }
     return 0;
@@ -1113,8 +1253,9 @@ absolute_texts(PyObject *texts)
 static PyObject *
 request_texts(const struct request *request)
 {
-    return request->source == NULL ? Py_BuildValue("((yO))", "", Py_None)
-                                   : absolute_texts(source_read(request->source, FUNCTION));
+    return request->source == NULL
+               ? Py_BuildValue("((yO))", "", Py_None)
+               : absolute_texts(source_read(request->source, FUNCTIONS[request->loops]));
 }
 
 static PyObject *
@@ -1128,9 +1269,10 @@ or_none(PyObject *object)
 static PyObject *
 make_key(const struct request *request, PyObject *texts, PyObject *options)
 {
-    return PyTuple_Pack(KEY_LENGTH, texts, or_none(options), or_none(request->letters[0]),
-                        or_none(request->letters[1]), or_none(request->name),
-                        or_none(request->declare), or_none(request->functions));
+    return Py_BuildValue("(OOOOOOOs)", texts, or_none(options), or_none(request->letters[0]),
+                         or_none(request->letters[1]), or_none(request->name),
+                         or_none(request->declare), or_none(request->functions),
+                         FUNCTIONS[request->loops]);
 }
 
 /* Finds or makes the Library of a request whose texts are read. Returns a new reference, or NULL. */
@@ -1140,10 +1282,11 @@ obtain_library(PyObject *module, struct request *request, PyObject *texts)
     struct state *state = PyModule_GetState(module);
     PyObject *options = NULL, *key = NULL, *library = NULL, *names = NULL;
     if (request->functions != NULL) {
-        request->functions = names = options_names(request->functions, FUNCTION, "functions");
+        request->functions = names =
+            options_names(request->functions, FUNCTIONS[request->loops], "functions");
     }
     if (!PyErr_Occurred() && request->has_options) {
-        options = options_canonical(&request->given, FUNCTION);
+        options = options_canonical(&request->given, FUNCTIONS[request->loops]);
     }
     if (!PyErr_Occurred()) {
         key = make_key(request, texts, options);
@@ -1173,10 +1316,11 @@ compiled(PyObject *library)
 }
 
 PyObject *
-compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+compile_library(PyObject *module, enum loop_kind loops, PyObject *const *arguments,
+                Py_ssize_t count, PyObject *keywords)
 {
     struct state *state = PyModule_GetState(module);
-    struct request request = {0};
+    struct request request = {.loops = loops};
     if (read_request(&request, state, arguments, count, keywords) < 0) {
         return NULL;
     }
@@ -1247,6 +1391,12 @@ compile_restore(PyObject *module, PyObject *arguments)
     }
     request.force = force;
     return obtain_library(module, &request, PyTuple_GET_ITEM(key, 0));
+}
+
+PyObject *
+compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return compile_library(module, LOOP_NONE, arguments, count, keywords);
 }
 
 const char compile_doc[] =

@@ -69,6 +69,32 @@ binding_index(unsigned variables, const struct binding *binding)
     return index;
 }
 
+size_t
+function_choices(const struct function_library *shared, unsigned variables)
+{
+    size_t count = 1;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        count *= variables >> i & 1 ? strlen(shared->letters[i]) : 1;
+    }
+    return count;
+}
+
+struct binding
+function_choice(const struct function_library *shared, unsigned variables, size_t number)
+{
+    struct binding binding = BINDING_NONE;
+    for (int i = TYPE_VARIABLES - 1; i >= 0; i--) {
+        if (variables >> i & 1) {
+            size_t count = strlen(shared->letters[i]);
+            PyArray_Descr *dtype = PyArray_DescrFromType(shared->letters[i][number % count]);
+            binding.types[i] = dtype->type_num;
+            Py_DECREF(dtype);
+            number /= count;
+        }
+    }
+    return binding;
+}
+
 /* ---- One call ---- */
 
 typedef double slot[2];
@@ -301,8 +327,8 @@ read_integer(int type, const void *slot)
 }
 
 /* Returns 0, or -1 when it does not fit. */
-static int
-write_integer(int type, long long value, void *slot)
+int
+function_write_integer(int type, long long value, void *slot)
 {
     switch (type) {
 #define INTEGER(number, c_type, least, most)                                                       \
@@ -560,7 +586,7 @@ set_hidden(struct invocation *invocation, int hidden, long long value)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[hidden];
     invocation->values[hidden] = value;
-    if (write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
+    if (function_write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
         PyErr_Format(PyExc_OverflowError, "%s(): '%s' = %lld from '%s' does not fit C's %s",
                      invocation->plan->name, parameter->name, value,
                      invocation->plan->parameters[parameter->source].name,

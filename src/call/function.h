@@ -30,6 +30,12 @@ struct function_library {
     struct callbacks *callbacks; /* what Python gave C to call */
 };
 
+/* How many choices of a dtype there are for each of a set of type variables, by the lists; and the binding of one, by
+ * its number: the last variable's dtype changes fastest. */
+size_t function_choices(const struct function_library *shared, unsigned variables);
+struct binding function_choice(const struct function_library *shared, unsigned variables,
+                               size_t number);
+
 /* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */
 PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
                        size_t index);
@@ -55,6 +61,9 @@ int function_variable_type(PyObject *function, int variable, int type);
 /* The C function itself, for what its type variables stand for, compiled if need be. Returns its kernel, borrowed
  * from the Library; NULL with an exception. */
 struct kernel *function_address(PyObject *function, const struct binding *binding, void **address);
+
+/* Writes a value as C's integer of a type, by NumPy's number. Returns 0, or -1 where it does not fit. */
+int function_write_integer(int type, long long value, void *slot);
 
 extern PyType_Spec function_spec; /* of tw.Function */
 

@@ -511,6 +511,37 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
     return check_wanted(program, plans, spot) < 0 ? -1 : check_plans(program, plans, spot);
 }
 
+/* The first declaration of that name in a unit, its definition before others; NULL: none. */
+static const struct declaration *
+find_named(const struct translation *unit, const char *name)
+{
+    const struct declaration *found = NULL;
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        if (declaration->name != NULL && token_is(declaration->name, name) &&
+            (found == NULL || declaration->is_definition)) {
+            found = declaration;
+        }
+    }
+    return found;
+}
+
+int
+program_refuse(const struct program *program, const struct plan *plan, const char *reason,
+               struct spot *spot)
+{
+    *spot = (struct spot){0};
+    for (size_t i = 0; i <= program->count; i++) {
+        const struct translation *unit = i == 0 ? &program->declare : &program->units[i - 1];
+        const struct declaration *found = unit->count == 0 ? NULL : find_named(unit, plan->name);
+        if (found != NULL) {
+            return spot_fail(spot, source_of(unit, found->name), found->name, "%s(): %s",
+                             plan->name, reason);
+        }
+    }
+    return -1;
+}
+
 static void
 free_translation(struct translation *unit)
 {
@@ -591,6 +622,7 @@ emit_types(struct buffer *text)
     buffer_append_string(
         text, "typedef void *tw_pointer;\ntypedef void tw_nothing;\n"
               "typedef double (*tw_slots)[2];\ntypedef struct tw_call *tw_call_pointer;\n");
+    loop_types(text);
 }
 
 /* "*(tw_type_12 *)tw_v[0]" */
@@ -632,29 +664,32 @@ emit_declaration(struct buffer *text, const struct plan *plan, size_t index,
                   plan->name);
 }
 
-/* `apart`: the function is declared by emit_declaration. */
+/* Makes a function callable by `callee`. `apart`: it is declared by emit_declaration. */
 static void
-emit_entry(struct buffer *text, const struct plan *plan, size_t index, bool apart,
-           const struct binding *binding)
+emit_callee(struct buffer *text, const struct plan *plan, size_t index, bool apart,
+            const struct binding *binding, struct buffer *callee)
 {
     if (apart) {
         emit_declaration(text, plan, index, binding);
+        buffer_printf(callee, "tw_function_%zu", index);
     }
     else {
         buffer_printf(text, "#undef %s\n", plan->name);
+        buffer_printf(callee, "(%s)", plan->name);
     }
+}
+
+static void
+emit_entry(struct buffer *text, const struct plan *plan, size_t index, const char *callee,
+           const struct binding *binding)
+{
     buffer_printf(text, "tw_nothing tw_enter_%zu(tw_call_pointer tw_call, tw_slots tw_v)\n{\n",
                   index);
     if (plan->result != ROLE_NOTHING) {
         emit_slot(text, plan->result, plan_bound(plan->returned.type, binding), plan->count);
         buffer_append_string(text, plan->result == ROLE_NUMBER ? " = " : " = (tw_pointer)");
     }
-    if (apart) {
-        buffer_printf(text, "tw_function_%zu(", index);
-    }
-    else {
-        buffer_printf(text, "(%s)(", plan->name);
-    }
+    buffer_printf(text, "%s(", callee);
     for (int i = 0; i < plan->c_count; i++) {
         buffer_append_string(text, i > 0 ? ", " : "");
         emit_slot(text, plan->parameters[i].role, plan_bound(plan->parameters[i].type, binding), i);
@@ -662,22 +697,44 @@ emit_entry(struct buffer *text, const struct plan *plan, size_t index, bool apar
     buffer_append_string(text, ");\n}\n");
 }
 
+/* Whether a unit gets the entry, or the loops, of a plan. */
+static bool
+is_emitted(const struct program *program, const struct plans *plans, size_t index)
+{
+    return plans->items[index].refusal == NULL &&
+           (program->loops == LOOP_NONE || program->loop_plan == index);
+}
+
 static void
-emit_entries(struct buffer *text, const struct plans *plans, size_t first, size_t count, bool apart,
-             const struct binding *binding)
+emit_entries(const struct program *program, const struct plans *plans, size_t first, size_t count,
+             bool apart, const struct binding *binding, struct buffer *text)
 {
     for (size_t i = first; i < first + count; i++) {
-        if (plans->items[i].refusal == NULL) {
-            emit_entry(text, &plans->items[i], i, apart, binding);
+        const struct plan *plan = &plans->items[i];
+        struct buffer callee = BUFFER_INIT;
+        if (!is_emitted(program, plans, i)) {
+            continue;
         }
+        emit_callee(text, plan, i, apart, binding, &callee);
+        text->failed |= callee.failed;
+        if (callee.failed) {
+            return;
+        }
+        if (program->loops == LOOP_ELEMENTS) {
+            loop_text(plan, binding, callee.data, text);
+        }
+        else {
+            emit_entry(text, plan, i, callee.data, binding);
+        }
+        buffer_free(&callee);
     }
 }
 
 static void
-emit_table(struct buffer *text, const struct plans *plans)
+emit_table(const struct program *program, const struct plans *plans, struct buffer *text)
 {
     for (size_t i = 0; i < plans->count; i++) {
-        if (plans->items[i].refusal == NULL) {
+        if (is_emitted(program, plans, i)) {
             buffer_printf(text, "tw_nothing tw_enter_%zu(tw_call_pointer, tw_slots);\n", i);
             buffer_printf(text, "tw_nothing tw_address_%zu(tw_nothing) __asm__(\"%s\");\n", i,
                           plans->items[i].name);
@@ -693,7 +750,7 @@ emit_table(struct buffer *text, const struct plans *plans)
     static const char *const columns[] = {"tw_enter", "tw_address"};
     for (size_t column = 0; column < 2; column++) {
         for (size_t i = 0; i < plans->count; i++) {
-            if (plans->items[i].refusal != NULL) {
+            if (!is_emitted(program, plans, i)) {
                 buffer_append_string(text, "0,\n");
             }
             else {
@@ -748,7 +805,7 @@ emit_unit(const struct program *program, const struct translation *unit, const s
     blanked.text = unit->text;
     preamble_append(&blanked, text);
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-    emit_entries(text, plans, unit->first_plan, unit->plan_count, false, binding);
+    emit_entries(program, plans, unit->first_plan, unit->plan_count, false, binding, text);
     return 0;
 }
 
@@ -781,8 +838,10 @@ program_unit(const struct program *program, const struct plans *plans,
             return -1;
         }
         if (i + 1 == program->count) {
-            emit_entries(text, plans, 0, program->declare.plan_count, true, binding);
-            emit_table(text, plans);
+            emit_entries(program, plans, 0, program->declare.plan_count, true, binding, text);
+            if (program->loops != LOOP_ELEMENTS) {
+                emit_table(program, plans, text);
+            }
         }
         preamble_end(&translation->preamble, text);
     }

