@@ -1,9 +1,9 @@
 """The pages "Coming from ..." are what happens: every block in them is run, in a folder of the page's own.
 
 A block with a file's name behind its language ("c kernels.c") is written to that file. Of the others, those
-marked sh are run by a shell, with this Python and its tools in front of the PATH; those marked python are run
-here, as doctests where they start with >>>. What stands under "## Before" needs the other tool and a compiler,
-and is skipped where these are missing.
+marked sh are run by a shell, with this Python and its tools in front of the PATH; those marked python are
+run here, as doctests where they start with >>>. What stands under "## Before" needs the other tool and a
+compiler, and is skipped where these are missing.
 """
 
 import os
@@ -38,12 +38,7 @@ NEEDS = {
 
 def environment():
     """Quick builds: what the other tools make is not measured here."""
-    tools = [str(Path(sys.executable).parent)]
-    if find_spec("swig"):
-        import swig
-
-        tools.append(swig.BIN_DIR if hasattr(swig, "BIN_DIR") else "")
-    path = os.pathsep.join([*filter(None, tools), os.environ["PATH"]])
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "CFLAGS": "-O0 -w", "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
