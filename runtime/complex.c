@@ -81,6 +81,7 @@ ARITHMETIC(tw_complexf, float, f)
         }                                                                                          \
         if (y.imag == 0 && fabs##f(y.real) < 100 && y.real == trunc##f(y.real)) {                  \
             return y.real == 1   ? x                                                               \
+                   : y.real == 2 ? complex_mul##f(x, x)                                            \
                    : y.real == 3 ? complex_mul##f(x, complex_mul##f(x, x))                         \
                                  : complex_integer_pow##f(x, (long)y.real);                        \
         }                                                                                          \
