@@ -3,6 +3,8 @@
 import ctypes
 import ctypes.util
 import gc
+import gzip
+import os
 import subprocess
 import sys
 import zlib
@@ -140,6 +142,67 @@ def test_only_the_functions_asked_for():
     assert tw.compile(SMOOTH, functions="dot smooth").smooth
     with pytest.raises(tw.CompileError, match="'functions' names 'cross', which neither"):
         tw.compile(SMOOTH, functions=["cross"])
+
+
+# ---- Functions of headers ----
+
+
+def test_functions_of_a_system_header():
+    lib = tw.compile(headers="<math.h>", functions="hypot fma signgam")
+    assert lib.hypot(3, 4) == 5 and lib.fma(2, 3, 4) == 10
+    assert lib.M_PI == np.pi
+    assert isinstance(lib.signgam, int)
+    assert not hasattr(lib, "sin")
+
+
+def test_zlib_by_its_header():
+    if not os.path.exists("/usr/include/zlib.h"):
+        pytest.skip("no zlib.h")
+    lib = tw.compile(
+        headers=["<zlib.h>"],
+        libraries=["z"],
+        functions=["crc32", "compress2", "compressBound", "gzopen", "gzread", "gzclose", "zError"],
+    )
+    data = b"a" * 1000
+    assert lib.crc32(0, data, len(data)) == zlib.crc32(data)
+    out = np.zeros(lib.compressBound(len(data)), "u1")
+    size = np.array([out.size], "u8")
+    assert lib.compress2(out, size, data, len(data), lib.Z_BEST_COMPRESSION) == lib.Z_OK
+    assert zlib.decompress(out[: size[0]].tobytes()) == data
+    assert lib.zError(lib.Z_STREAM_END) == "stream end"
+
+
+def test_a_handle_of_a_header_is_passed_on(tmp_path):
+    if not os.path.exists("/usr/include/zlib.h"):
+        pytest.skip("no zlib.h")
+    lib = tw.compile(headers=["<zlib.h>"], libraries=["z"], functions=["gzopen", "gzread", "gzclose"])
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"hello"))
+    file = lib.gzopen(str(tmp_path / "a.gz"), "rb")
+    buffer = bytearray(10)
+    assert lib.gzread(file, buffer, 10) == 5 and buffer[:5] == b"hello"
+    assert lib.gzclose(file) == 0
+
+
+def test_a_header_of_ones_own(tmp_path, own_library):
+    (tmp_path / "own.h").write_text(
+        "/* Twice as much. */\nextern long twice(long x);\nextern int count;\n"
+        "static inline int three(void) { return 3; }\n#define LIMIT 12\nint many(int, ...);\n"
+    )
+    options = {"headers": ['"own.h"'], "include_dirs": [tmp_path], "libraries": [own_library]}
+    lib = tw.compile(functions=["twice", "count"], **options)
+    assert lib.twice(4) == 8 and lib.count == 7 and lib.LIMIT == 12
+    assert "Twice as much." in lib.twice.__doc__
+    with pytest.raises(tw.CompileError, match="'functions' names 'three'"):
+        tw.compile(functions=["twice", "three"], **options)
+    with pytest.raises(AttributeError, match=r"many\(\): a function with \.\.\. cannot"):
+        tw.compile(functions=["twice", "many"], define_macros={"many": "twice"}, **options).many  # noqa: B018
+    with pytest.raises(tw.CompileError, match=r"header 'absent\.h' not found"):
+        tw.compile(headers=['"absent.h"'], functions=["f"])
+
+
+def test_a_source_beside_a_header():
+    lib = tw.compile("double twice(double x) { return 2 * x; }", headers="<math.h>", functions="twice cbrt")
+    assert lib.twice(2) == 4 and lib.cbrt(8) == 2
 
 
 # ---- Shared libraries ----

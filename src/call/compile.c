@@ -79,7 +79,8 @@ struct build {
     struct unit unit;
     struct buffer headers;
     struct strings functions;
-    char (*labels)[2][48]; /* of each text: "tw:source", "source" */
+    struct strings system_dirs; /* where functions of headers are looked for */
+    char (*labels)[2][48];      /* of each text: "tw:source", "source" */
 };
 
 static void
@@ -89,6 +90,7 @@ free_build(struct build *build)
     free(build->program.units);
     free(build->labels);
     strings_free(&build->functions);
+    strings_free(&build->system_dirs);
     unit_free(&build->unit);
     buffer_free(&build->headers);
     options_free(&build->options);
@@ -156,6 +158,30 @@ fill_functions(struct build *build)
     return 0;
 }
 
+/* Functions may be asked for that only headers declare. */
+static int
+fill_headers(struct build *build)
+{
+    struct translation *headers = &build->program.headers;
+    const struct source *sources = build->program.units[0].sources;
+    if (build->program.functions == NULL || sources[PREAMBLE_HEADERS].length == 0) {
+        return 0;
+    }
+    for (int i = 0; i < PREAMBLE_TEXTS; i++) {
+        headers->sources[headers->count++] = sources[i];
+    }
+    build->program.system_dirs = &build->system_dirs;
+    char *folder = NULL;
+    int result = asprintf(&folder, "%s/include", tcc_library_folder(build->state->tcc)) < 0
+                     ? -1
+                     : state_system_folders(build->state, false, &build->system_dirs);
+    if (result == 0) {
+        result = strings_append(&build->system_dirs, folder, strlen(folder));
+    }
+    free(folder);
+    return result;
+}
+
 static int
 fill_program(struct build *build)
 {
@@ -187,7 +213,7 @@ fill_program(struct build *build)
         build->program.units[i].count = PREAMBLE_TEXTS + 1;
     }
     fill_declare(build);
-    return fill_functions(build);
+    return fill_functions(build) < 0 ? -1 : fill_headers(build);
 }
 
 /* The file a source was read from; "" for a text. */

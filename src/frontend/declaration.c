@@ -299,6 +299,15 @@ find_word(const struct token *token)
     return token_is(token, "out") ? WORD_OUT : token_is(token, "inout") ? WORD_INOUT : WORD_NONE;
 }
 
+/* Whether a word of ours may stand at the next token; at file scope only in front of a type. */
+static bool
+takes_word(const struct parser *parser, enum context context)
+{
+    bool before_type = parse_ahead(parser, 1)->kind == TOKEN_IDENTIFIER;
+    return context == CONTEXT_PARAMETER ||
+           (context == CONTEXT_FILE && parser->is_declare && before_type);
+}
+
 /* typedef-name:
  *     identifier
  */
@@ -320,7 +329,7 @@ typedef_name(struct parser *parser, struct specifiers *specifiers)
         return declaration_set_type(parser, specifiers, name, entity->type);
     }
     enum parameter_word word = find_word(name);
-    if (word != WORD_NONE && specifiers->context == CONTEXT_PARAMETER) {
+    if (word != WORD_NONE && takes_word(parser, specifiers->context)) {
         return parameter_word(parser, specifiers, word);
     }
     if (entity == NULL) {
@@ -498,6 +507,18 @@ declaration_specifier(struct parser *parser, struct specifiers *specifiers)
 
 /* ---- Specifiers: the whole ---- */
 
+/* "DECLARE(f)": a name in capitals with a bracket behind it. */
+static bool
+looks_like_macro(const struct parser *parser, const struct token *token)
+{
+    for (size_t i = 0; i < token->length; i++) {
+        if (token->start[i] >= 'a' && token->start[i] <= 'z') {
+            return false;
+        }
+    }
+    return parse_is(parse_ahead(parser, 1), "(");
+}
+
 static int
 refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
 {
@@ -509,6 +530,11 @@ refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
     if (parse_is_name(token) && names_find(&parser->names, token) != NULL &&
         !parse_is(parse_ahead(parser, 1), "(")) {
         return parse_error(parser, token, "'%.*s' is not a type", parse_shown(token), token->start);
+    }
+    if (parse_is_name(token) && looks_like_macro(parser, token)) {
+        return parse_error(parser, token,
+                           "'%.*s(...)' has no type, and no macro of that name is defined here",
+                           parse_shown(token), token->start);
     }
     if (parse_is_name(token)) {
         return parse_error(parser, token, "'%.*s' has no type: C99 has no implicit int",
@@ -1159,11 +1185,34 @@ declare(struct parser *parser, const struct specifiers *specifiers,
     return 0;
 }
 
+/* In front of a declaration `out` says what a function returns. */
+static int
+check_word(struct parser *parser, const struct specifiers *specifiers,
+           const struct declarator *declarator)
+{
+    if (specifiers->word == WORD_INOUT) {
+        return parse_error(
+            parser, specifiers->word_token,
+            "'inout' in front of '%.*s': what a function returns is 'out' or nothing",
+            parse_shown(declarator->name), declarator->name->start);
+    }
+    if (specifiers->word == WORD_OUT &&
+        (declarator->type->kind != TYPE_FUNCTION || specifiers->storage == STORAGE_TYPEDEF)) {
+        return parse_error(parser, specifiers->word_token,
+                           "'out' in front of '%.*s', which is no function",
+                           parse_shown(declarator->name), declarator->name->start);
+    }
+    return 0;
+}
+
 static int
 append_declaration(struct parser *parser, const struct specifiers *specifiers,
                    const struct declarator *declarator)
 {
     struct declarations *declarations = parser->declarations;
+    if (check_word(parser, specifiers, declarator) < 0) {
+        return -1;
+    }
     struct declaration *items = parse_grow(parser, declarations->items, declarations->count,
                                            &parser->capacity, sizeof(*items));
     if (items == NULL) {
@@ -1178,6 +1227,7 @@ append_declaration(struct parser *parser, const struct specifiers *specifiers,
         .type = declarator->type,
         .first = specifiers->first,
         .last = declarator->last,
+        .out = specifiers->word_token,
         .elements = -1,
     };
     if (!parser->is_prelude) {
@@ -1409,7 +1459,7 @@ skip_declaration(struct parser *parser, size_t start)
         if (parse_accept(parser, ";")) {
             return;
         }
-        body = parse_at(parser, "{") && parser->at > start && parse_is(parse_last(parser), ")");
+        body = parse_at(parser, "{") && (parser->at == start || parse_is(parse_last(parser), ")"));
         if (parser->partners[parser->at] > parser->at) {
             parse_skip_group(parser);
         }
@@ -1476,13 +1526,17 @@ declared_variables(const struct parser *parser)
     return variables;
 }
 
-int
-declarations_read(const struct expanded *unit, struct declarations *declarations, struct spot *spot)
+static int
+read_unit(const struct expanded *unit, bool is_declare, struct declarations *declarations,
+          struct spot *spot)
 {
     *declarations = (struct declarations){.items = NULL};
     struct names prelude;
-    struct parser parser = {
-        .unit = unit, .prelude = &prelude, .declarations = declarations, .spot = spot};
+    struct parser parser = {.unit = unit,
+                            .prelude = &prelude,
+                            .is_declare = is_declare,
+                            .declarations = declarations,
+                            .spot = spot};
     if (start_names(&parser, UNIT_BUCKETS) < 0 ||
         names_start(&parser, &prelude, PRELUDE_BUCKETS) < 0 || parse_start(&parser) < 0 ||
         translation_unit(&parser) < 0 || constant_read_macros(&parser) < 0) {
@@ -1490,6 +1544,19 @@ declarations_read(const struct expanded *unit, struct declarations *declarations
     }
     declarations->type_variables &= ~declared_variables(&parser);
     return 0;
+}
+
+int
+declarations_read(const struct expanded *unit, struct declarations *declarations, struct spot *spot)
+{
+    return read_unit(unit, false, declarations, spot);
+}
+
+int
+declarations_read_declare(const struct expanded *unit, struct declarations *declarations,
+                          struct spot *spot)
+{
+    return read_unit(unit, true, declarations, spot);
 }
 
 void

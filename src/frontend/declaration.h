@@ -234,6 +234,9 @@ struct declaration {
     const struct type *type;
     const struct token *first; /* of its specifiers */
     const struct token *last;  /* of the declarator, before { ; = or , */
+    const struct token
+        *out; /* the word of ours in front of a function's declaration: what it returns is written
+                                  by it; NULL: none. Only declarations_read_declare takes it */
     /* In the source's text: the block comment, or the run of // lines, that ends right above `first` (white
      * space with at most one line break between, and nothing else on its first line before it); NULL: none */
     const char *comment;
@@ -263,6 +266,13 @@ struct declarations {
  * end of its body. Either way declarations_free is owed. */
 int declarations_read(const struct expanded *unit, struct declarations *declarations,
                       struct spot *spot);
+
+/* As declarations_read, for the text of `declare=`: `out` may stand among the specifiers of a function at file scope
+ * too ("out double (*table(int n))[n];"), unless a typedef has that name. Either way extents may name what is no
+ * parameter, or one declared later. */
+int declarations_read_declare(const struct expanded *unit, struct declarations *declarations,
+                              struct spot *spot);
+
 void declarations_free(struct declarations *declarations);
 
 /* Whether a declaration declares the function that the other one names. */

@@ -14,9 +14,11 @@
  */
 #include "function.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <numpy/ndarraytypes.h>
 
@@ -406,7 +408,6 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
             return -1;
         }
     }
-    unit->plan_count = plans->count;
     return plan_variables(program, unit, true, plans, spot);
 }
 
@@ -424,6 +425,108 @@ read_declare(struct program *program, struct spot *spot)
     return 0;
 }
 
+/* ---- Functions of headers ---- */
+
+static int
+find_file(const struct strings *folders, const char *name)
+{
+    char path[PATH_MAX];
+    for (size_t i = 0; folders != NULL && i < folders->count; i++) {
+        int size = snprintf(path, sizeof(path), "%s/%s", folders->items[i], name);
+        if (size < (int)sizeof(path) && access(path, R_OK) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Every header must be there, for libtcc will not be asked. */
+static int
+check_headers(const struct program *program, const struct source *source, struct spot *spot)
+{
+    for (size_t i = 2; i < source->tokens.count; i++) {
+        const struct token *token = &source->tokens.items[i];
+        char name[PATH_MAX];
+        if (!token_is(token - 1, "include") || !include_name(token, name) || name[0] == '/' ||
+            find_file(program->include_dirs, name) || find_file(program->system_dirs, name)) {
+            continue;
+        }
+        return spot_fail(spot, source, token,
+                         "header '%.200s' not found: name its folder in include_dirs=[...]", name);
+    }
+    return 0;
+}
+
+static int
+read_headers(struct program *program, struct spot *spot)
+{
+    struct translation *unit = &program->headers;
+    unit->preamble = (struct preamble){.sources = unit->sources,
+                                       .count = unit->count,
+                                       .declaring = unit->count,
+                                       .include_dirs = program->include_dirs};
+    if (scan(unit, spot) < 0 ||
+        check_headers(program, &unit->sources[PREAMBLE_HEADERS], spot) < 0) {
+        return -1;
+    }
+    if (preamble_read(&unit->preamble) < 0) {
+        *spot = (struct spot){0};
+        return -1;
+    }
+    return preprocess_system(unit->sources, unit->count, &unit->preamble.includes,
+                             program->include_dirs, program->system_dirs, &unit->expanded, spot) < 0
+               ? -1
+               : declarations_read(&unit->expanded, &unit->declarations, spot);
+}
+
+/* A header may declare a function often, and define it inline: then there may be nothing to call. */
+static bool
+is_inline(const struct declarations *declarations, const struct declaration *declared)
+{
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *declaration = &declarations->items[i];
+        if (declaration->is_definition && declaration->storage == STORAGE_STATIC &&
+            declaration_declares(declaration, declared)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Plans those functions and variables asked for that only the headers declare. */
+static int
+plan_headers(struct program *program, struct plans *plans, struct spot *spot)
+{
+    struct translation *unit = &program->headers;
+    if (unit->count == 0) {
+        return 0;
+    }
+    if (read_headers(program, spot) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        struct plan_context context = {.source = source_of(unit, declaration->first),
+                                       .declarations = &unit->declarations};
+        bool function = declaration->type->kind == TYPE_FUNCTION;
+        if (declaration->storage == STORAGE_TYPEDEF || !is_wanted(program, declaration->name) ||
+            (function ? plans_find(plans, declaration->name) != NULL ||
+                            find_definition(program, declaration) != NULL ||
+                            is_inline(&unit->declarations, declaration)
+                      : is_planned(plans, declaration->name))) {
+            continue;
+        }
+        if (function && plan_function(plans, &context, declaration, spot) < 0) {
+            return -1;
+        }
+        if (!function && plan_file_variable(plans, declaration) < 0) {
+            *spot = (struct spot){0};
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- The program ---- */
 
 /* Every name that was asked for must be there. */
@@ -434,11 +537,11 @@ check_wanted(const struct program *program, const struct plans *plans, struct sp
         const char *name = program->functions->items[i];
         const struct token token = {
             .kind = TOKEN_IDENTIFIER, .start = name, .length = strlen(name)};
-        if (plans_find(plans, &token) == NULL) {
+        if (plans_find(plans, &token) == NULL && !is_planned(plans, &token)) {
             const struct source *last = &program->units[program->count - 1].sources[PREAMBLE_TEXTS];
             return spot_fail(spot, last, &last->tokens.items[last->tokens.count],
                              "'functions' names '%.100s', which neither the source nor 'declare' "
-                             "declares",
+                             "nor a header declares as something to be called",
                              name);
         }
     }
@@ -471,7 +574,11 @@ check_plans(const struct program *program, const struct plans *plans, struct spo
 static int
 plan_names(const struct program *program, struct plans *plans, struct spot *spot)
 {
-    int result = plan_name_records(plans, &program->declare.declarations);
+    int result = plan_name_records(plans, &program->declare.declarations) < 0 ||
+                         plan_name_records(plans, &program->headers.declarations) < 0 ||
+                         plan_constants(plans, &program->headers.declarations) < 0
+                     ? -1
+                     : 0;
     for (size_t i = 0; i < program->count && result == 0; i++) {
         const struct declarations *declarations = &program->units[i].declarations;
         result =
@@ -495,9 +602,11 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
             return -1;
         }
     }
-    if (read_declare(program, spot) < 0 || plan_declared(program, plans, spot) < 0) {
+    if (read_declare(program, spot) < 0 || plan_declared(program, plans, spot) < 0 ||
+        plan_headers(program, plans, spot) < 0) {
         return -1;
     }
+    program->apart = plans->count;
     for (size_t i = 0; i < program->count; i++) {
         if (plan_unit(program, &program->units[i], plans, spot) < 0 ||
             plan_variables(program, &program->units[i], false, plans, spot) < 0) {
@@ -561,6 +670,7 @@ program_free(struct program *program)
         free_translation(&program->units[i]);
     }
     free_translation(&program->declare);
+    free_translation(&program->headers);
 }
 
 /* ---- The unit ---- */
@@ -800,7 +910,9 @@ emit_unit(const struct program *program, const struct translation *unit, const s
     }
     emit_types(text);
     emit_variables(unit, program->variables, binding, text);
-    preamble_headers(&unit->preamble, text);
+    if (program->headers.count == 0 || unit->sources[PREAMBLE_TEXTS].length > 0) {
+        preamble_headers(&unit->preamble, text); /* what was asked for of them is declared apart */
+    }
     struct source blanked = unit->sources[PREAMBLE_TEXTS];
     blanked.text = unit->text;
     preamble_append(&blanked, text);
@@ -838,7 +950,7 @@ program_unit(const struct program *program, const struct plans *plans,
             return -1;
         }
         if (i + 1 == program->count) {
-            emit_entries(program, plans, 0, program->declare.plan_count, true, binding, text);
+            emit_entries(program, plans, 0, program->apart, true, binding, text);
             if (program->loops != LOOP_ELEMENTS) {
                 emit_table(program, plans, text);
             }

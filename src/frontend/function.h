@@ -27,8 +27,13 @@ struct program {
     struct translation *units; /* their sources filled by the caller, not yet scanned */
     size_t count;
     struct translation declare; /* the text of declare=, filled likewise; count 0: there is none */
+    struct translation
+        headers; /* macros and headers alone, where functions of headers are asked for */
+    size_t
+        apart; /* so many plans, the first ones, are of declare= and of headers; set by program_read */
     const struct strings *include_dirs;
-    const struct strings *functions; /* the names to plan; NULL: all that can be called */
+    const struct strings *system_dirs; /* the system's folders of headers */
+    const struct strings *functions;   /* the names to plan; NULL: all that can be called */
     /* a bit for each type variable that stands for dtypes; program_read sets those that a prototype uses */
     unsigned variables;
     enum loop_kind
@@ -36,8 +41,8 @@ struct program {
     size_t loop_plan; /* the index of its plan */
 };
 
-/* Reads and checks the sources, and plans the functions that declare= declares, then the non-static ones of the
- * sources. Returns 0, or -1 with the spot (an empty message: no memory). Either way program_free and
+/* Reads and checks the sources, and plans the functions that declare= declares, those asked for that only headers
+ * declare, then the non-static ones of the sources. Returns 0, or -1 with the spot (an empty message: no memory). Either way program_free and
  * plans_free are owed. */
 int program_read(struct program *program, struct plans *plans, struct spot *spot);
 void program_free(struct program *program);

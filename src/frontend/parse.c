@@ -370,9 +370,8 @@ parse_keyword(const struct token *token)
         return &none;
     }
     spelled[length] = '\0';
-    const struct keyword *found =
-        bsearch(spelled, keywords, sizeof(keywords) / sizeof(keywords[0]), sizeof(keywords[0]),
-                compare_spelling);
+    const struct keyword *found = bsearch(spelled, keywords, sizeof(keywords) / sizeof(keywords[0]),
+                                          sizeof(keywords[0]), compare_spelling);
     return found != NULL ? found : &none;
 }
 

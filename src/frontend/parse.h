@@ -65,6 +65,7 @@ struct parser {
     struct names tags;       /* at file scope */
     struct names inner_tags; /* that prototypes define */
     struct names *prelude;   /* the prelude's types read so far, by the unit's spelling of them */
+    bool is_declare;         /* the text is that of `declare=` */
     bool is_prelude;         /* the text parsed is the prelude's own */
     int operators;           /* in the expression at hand */
     int expressions;         /* one in another: a type in sizeof may hold some */

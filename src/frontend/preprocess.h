@@ -40,7 +40,8 @@ struct expanded {
         *definitions; /* in order of their #defines; without libtcc's own, and without those that
                                        expand to nothing, to very much or to __LINE__ and its like */
     size_t definition_count;
-    const struct source **headers; /* the system's that were read, for preprocess_system: label is the path, text
+    const struct source *
+        *headers; /* the system's that were read, for preprocess_system: label is the path, text
                                       and length are its contents */
     size_t header_count;
     struct arena arena; /* what preprocess_free frees besides */

@@ -338,9 +338,23 @@ variable_list(const struct declarations *declarations)
     return list;
 }
 
-/* The unit of a text: (records, constants, variables), or (line, column, message). */
-PyObject *
-declaration_unit(PyObject *text)
+static PyObject *
+declare_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->count);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        PyList_SetItem(
+            list, (Py_ssize_t)i,
+            Py_BuildValue("NN", described(item->type, item->name, 0), token_string(item->out)));
+    }
+    return list;
+}
+
+/* The unit of a text: (records, constants, variables), or (line, column, message). With `declare` it is one of
+ * declare=: [(type as C writes it, its `out`)]. */
+static PyObject *
+read_text(PyObject *text, bool declare)
 {
     struct source source = {.label = "tw:code", .argument = "code"};
     source.text = PyBytes_AsString(text);
@@ -358,8 +372,11 @@ declaration_unit(PyObject *text)
         result = spot_tuple(&spot);
     }
     else {
-        result = declarations_read(&unit, &declarations, &spot) < 0
-                     ? spot_tuple(&spot)
+        int read = declare ? declarations_read_declare(&unit, &declarations, &spot)
+                           : declarations_read(&unit, &declarations, &spot);
+        result = read < 0 ? spot_tuple(&spot)
+                 : declare
+                     ? declare_list(&declarations)
                      : Py_BuildValue("NNN", record_list(&declarations),
                                      constant_list(&declarations), variable_list(&declarations));
         declarations_free(&declarations);
@@ -368,6 +385,18 @@ declaration_unit(PyObject *text)
     includes_free(&includes);
     lexer_free(&source);
     return result;
+}
+
+PyObject *
+declaration_unit(PyObject *text)
+{
+    return read_text(text, false);
+}
+
+PyObject *
+declaration_declare(PyObject *text)
+{
+    return read_text(text, true);
 }
 
 /* ---- The system's headers ---- */
@@ -422,13 +451,13 @@ declaration_headers(PyObject *text, PyObject *user_folders, PyObject *system_fol
     else {
         PyObject *tokens = PyList_New((Py_ssize_t)unit.count);
         for (size_t i = 0; i < unit.count; i++) {
-            PyList_SetItem(tokens, (Py_ssize_t)i,
-                           PyBytes_FromStringAndSize(unit.items[i].start,
-                                                     (Py_ssize_t)unit.items[i].length));
+            PyList_SetItem(
+                tokens, (Py_ssize_t)i,
+                PyBytes_FromStringAndSize(unit.items[i].start, (Py_ssize_t)unit.items[i].length));
         }
-        result = Py_BuildValue("NNNNN", declarations_tuple(&declarations),
-                               constant_list(&declarations), record_list(&declarations),
-                               header_list(&unit), tokens);
+        result =
+            Py_BuildValue("NNNNN", declarations_tuple(&declarations), constant_list(&declarations),
+                          record_list(&declarations), header_list(&unit), tokens);
         declarations_free(&declarations);
         preprocess_free(&unit);
     }
