@@ -13,6 +13,7 @@ A module collects functions, each the text of a snippet and the values that say 
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import keyword
@@ -203,9 +204,6 @@ class ext_function_from_specs:
     ------
     ValueError
         A name that cannot be one.
-    CompileError
-        The code is wrong in itself; most errors are only found by ``ext_module.compile``.
-
     Examples
     --------
     >>> from tinyweave import ext_tools
@@ -225,7 +223,8 @@ class ext_function_from_specs:
             if not isinstance(spec, arg_spec):
                 raise TypeError(f"{type(self).__name__}(): 'arg_specs' must hold arg_spec, not {spec!r}")
         self.customize = custom_info()
-        self._function(info_list())
+        with contextlib.suppress(CompileError):  # a macro of the support code may make it right
+            self._function(info_list())  # the names are checked
 
     def build_information(self):
         """The function's own infos, an `info_list`."""
@@ -272,6 +271,8 @@ class ext_function_from_specs:
     def _method(self):
         names = ", ".join(spec.name for spec in self.arg_specs)
         lines = [f"{self.name}($module, {names})" if names else f"{self.name}($module)", "--", ""]
+        if not lines[0].isascii():  # which inspect cannot read
+            lines = []
         lines += [f"{self.name}({names})", ""]
         lines += [f"{spec.name} : {spec.expected}" for spec in self.arg_specs]
         function = f"(PyCFunction)(void (*)(void))tw_ext_{self.name}"
@@ -301,8 +302,8 @@ class ext_function(ext_function_from_specs):
     ------
     TypeError
         Names that are not defined, or whose values C code cannot take.
-    ValueError, CompileError
-        See `ext_function_from_specs`.
+    ValueError
+        A name that cannot be one.
 
     Examples
     --------
@@ -365,12 +366,12 @@ _WRAPPER = """\
 }};
 
 static PyObject *
-{name}(PyObject *module, PyObject *const *given, Py_ssize_t count, PyObject *keywords)
+{name}(PyObject *tw_module, PyObject *const *tw_given, Py_ssize_t tw_count, PyObject *tw_keywords)
 {{
-    PyObject *values[{values}];
-    struct tw_argument arguments[{room}];
-    (void)module;
-    return tw_run(&{name}_function, given, count, keywords, values, arguments);
+    PyObject *tw_values[{values}];
+    struct tw_argument tw_args[{room}];
+    (void)tw_module;
+    return tw_run(&{name}_function, tw_given, tw_count, tw_keywords, tw_values, tw_args);
 }}
 
 """
@@ -539,10 +540,13 @@ from pathlib import Path
 
 import tinyweave
 
-sys.modules[__name__] = tinyweave.extension(
+_spec = __spec__
+_module = tinyweave.extension(
     [Path(__file__).with_suffix(".c").absolute(){sources}],
     __name__,
 {options})
+_module.__spec__ = _spec
+sys.modules[__name__] = _module
 '''
 
 
@@ -626,7 +630,8 @@ class ext_module:
         """The C text, and the contents of the user's headers."""
         info = self.build_information()
         contents = b""
-        parts = [_first_macros(info), _HEADERS, _runtime(), _user_text(info)]
+        before = "".join(f"#define {name} {value}\n" for name, value in info.preheader_defines())
+        parts = [before, _HEADERS, _runtime(), _user_text(info)]
         for function in self.functions:
             code, headers, dimensions = function._function(info)
             contents += headers
@@ -875,12 +880,6 @@ def _quote(word):
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def _first_macros(info):
-    """Macros that stand in front of Python's headers."""
-    before = "".join(f"#define {name} {value}\n" for name, value in info.preheader_defines())
-    return before + _macro_text(info)
-
-
 def _runtime():
     """What every module has: ext_tools.h and the macros of snippets."""
     text = Path(__file__).with_suffix(".h").read_text(encoding="utf-8")
@@ -891,7 +890,7 @@ def _user_text(info):
     parts = ["/* ---- The module's own ---- */\n\n"]
     warnings = "".join(f"#pragma warning({text})\n" for text in info.warnings())
     parts += ["#ifdef _MSC_VER\n", warnings, "#endif\n"] if warnings else []
-    parts += [f"#include {header}\n" for header in info.headers()]
+    parts += [_macro_text(info), *(f"#include {header}\n" for header in info.headers())]
     support_code = "\n".join(info.support_code())
     parts += [_marked("<support code>", support_code)] if support_code else []
     return "".join(parts) + "\n"
