@@ -18,7 +18,6 @@ import hashlib
 import importlib.util
 import keyword
 import os
-import re
 import sys
 import sysconfig
 import threading
@@ -29,6 +28,7 @@ import numpy as np
 
 from . import _core
 from ._core import CompileError
+from ._ext_errors import locate
 from .base_info import base_info, custom_info, info_list, line_of, macro_of, path_of, text_of
 
 __all__ = [
@@ -416,6 +416,13 @@ PyInit_{bare}(void)
 # Macros of compilers and of complex.h, which NumPy's headers bring, that are good names of arguments.
 _SYSTEM_MACROS = ("I", "complex", "imaginary", "linux", "unix", "major", "minor")
 
+# What C compilers may only warn of, and what is a crash or a wrong number later.
+_STRICT = (
+    "-Werror=implicit-function-declaration",
+    "-Werror=incompatible-pointer-types",
+    "-Werror=int-conversion",
+)
+
 _GENERATED = '#line 1 "tw:generated"'
 
 
@@ -766,7 +773,7 @@ class ext_module:
                 ],
                 library_dirs=options["library_dirs"],
                 libraries=options["libraries"],
-                extra_compile_args=options["extra_compile_args"],
+                extra_compile_args=[*_STRICT, *options["extra_compile_args"]],
                 extra_link_args=[
                     *options["extra_objects"],
                     *(word for path in folders for word in ("-Xlinker", "-rpath", "-Xlinker", path)),
@@ -822,43 +829,10 @@ class ext_module:
         )
 
     def _locate(self, error):
-        """The same error, with the user's own line where its place is in a text of the user's."""
         info = self.build_information()
         texts = {function._label: function.code_block for function in self.functions}
         texts |= _init_codes(info) | {"<support code>": "\n".join(info.support_code())}
-        label, number = error.filename, error.lineno or 0
-        if label is not None and os.path.basename(label) == f"{self.name}.c":
-            label, number = _follow_marks(self.module_code().split("\n"), number)
-        lines = texts.get(label, "").split("\n")
-        if label not in texts or not 1 <= number <= len(lines):
-            return error
-        line = lines[number - 1]
-        located = CompileError(error.msg, (label, number, _column(line, error), line))
-        for note in getattr(error, "__notes__", ()):
-            located.add_note(note)
-        return located
-
-
-def _follow_marks(lines, number):
-    """The place that the last #line above a line of the C file gives it."""
-    for index in range(min(number, len(lines)) - 1, -1, -1):
-        mark = re.match(r'#line (\d+) "(.*)"$', lines[index])
-        if mark:
-            return mark[2], number - index - 2 + int(mark[1])
-    return "", 0
-
-
-def _column(line, error):
-    """Where the error is in the user's line, from 1.
-
-    Compilers saw another line where return_val is rewritten, and count tabs and letters their own way: what
-    the message quotes tells better.
-    """
-    quoted = re.search(r"'(\w+)'", error.msg)
-    if quoted and not line.startswith(quoted[1], (error.offset or 0) - 1):
-        found = re.search(rf"\b{quoted[1]}\b", line)
-        return found.start() + 1 if found else None
-    return None if "return_val" in line and not quoted else error.offset
+        return locate(error, texts, f"{self.name}.c", self.module_code())
 
 
 def _loading(options):
