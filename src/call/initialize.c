@@ -267,13 +267,26 @@ restore_modules(PyObject *name, PyObject *before)
     return result;
 }
 
+/* "/home/me/speedups.c", or None. */
+static PyObject *
+absolute_path(PyObject *path)
+{
+    if (path == Py_None) {
+        return Py_NewRef(path);
+    }
+    PyObject *text = PyUnicode_DecodeFSDefault(PyBytes_AS_STRING(path));
+    PyObject *module = text == NULL ? NULL : PyImport_ImportModule("os.path");
+    PyObject *absolute = module == NULL ? NULL : PyObject_CallMethod(module, "abspath", "O", text);
+    Py_XDECREF(text);
+    Py_XDECREF(module);
+    return absolute;
+}
+
 PyObject *
 initialize_module(const struct module_start *start)
 {
     struct initialization running = {.name = start->name, .text = PyUnicode_AsUTF8(start->name)};
-    PyObject *path = start->path == Py_None
-                         ? Py_NewRef(Py_None)
-                         : PyUnicode_DecodeFSDefault(PyBytes_AS_STRING(start->path));
+    PyObject *path = absolute_path(start->path);
     PyObject *spec = path == NULL || running.text == NULL ? NULL : make_spec(start, path);
     if (spec == NULL) {
         Py_XDECREF(path);

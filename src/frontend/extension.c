@@ -1,8 +1,8 @@
 /* extension.c: the sources of a CPython extension module -> a unit (tw.extension).
  *
- * The texts stay as they are. libtcc finds "x.h" of a text in the folders of the unit alone, so where a header
+ * The texts stay as they are, but for two things. libtcc finds "x.h" of a text in the folders of the unit alone, so where a header
  * lies beside the file that includes it, the line gets its full path: two files of one module may each have an
- * "x.h" of their own.
+ * "x.h" of their own. And it knows no parentheses around the string that an array of char starts with.
  */
 #include "extension.h"
 
@@ -28,20 +28,47 @@ find_beside(const struct module_text *text, const struct token *token, char path
     return length < PATH_MAX && strpbrk(path, "\"\\") == NULL && access(path, R_OK) == 0;
 }
 
-/* The text with full paths where find_beside knows them. */
+/* "] = ("text" "more");": the token behind the ), which libtcc would refuse, or NULL. */
+static const struct token *
+find_wrapped_string(const struct token *token)
+{
+    if (!token_is(token, "]") || !token_is(token + 1, "=") || !token_is(token + 2, "(")) {
+        return NULL;
+    }
+    const struct token *end = token + 3;
+    while (end->kind == TOKEN_STRING && !end->directive) {
+        end++;
+    }
+    return end > token + 3 && token_is(end, ")") ? end : NULL;
+}
+
+/* Appends the text up to the token, and `instead` in its place. Returns the place behind it. */
+static const char *
+replace_token(struct buffer *text, const char *done, const struct token *token, const char *instead)
+{
+    buffer_append(text, done, (size_t)(token->start - done));
+    buffer_append_string(text, instead);
+    return token->start + token->length;
+}
+
+/* The text as libtcc gets it: full paths where find_beside knows them, no ( ) around the string that an array
+ * starts with. */
 static void
-resolve_includes(struct module_text *text)
+write_seen(struct module_text *text)
 {
     const struct source *source = &text->sources[PREAMBLE_TEXTS];
     const char *done = source->text;
-    char path[PATH_MAX];
+    char path[PATH_MAX + 2] = "\"";
     for (size_t i = 0; i + 2 < source->tokens.count; i++) {
-        const struct token *token = &source->tokens.items[i];
+        const struct token *token = &source->tokens.items[i], *close;
         if (token->directive && token->first && token_is(token + 1, "include") &&
-            find_beside(text, token + 2, path)) {
-            buffer_append(&text->text, done, (size_t)(token[2].start - done));
-            buffer_printf(&text->text, "\"%s\"", path);
-            done = token[2].start + token[2].length;
+            find_beside(text, token + 2, path + 1)) {
+            strcat(path, "\"");
+            done = replace_token(&text->text, done, token + 2, path);
+        }
+        else if ((close = find_wrapped_string(token)) != NULL) {
+            done = replace_token(&text->text, done, token + 2, " ");
+            done = replace_token(&text->text, done, close, " ");
         }
     }
     buffer_append(&text->text, done, (size_t)(source->text + source->length - done));
@@ -51,7 +78,7 @@ static int
 read_seen(struct module_text *text, struct spot *spot)
 {
     memcpy(text->seen, text->sources, sizeof(text->seen));
-    resolve_includes(text);
+    write_seen(text);
     struct source *seen = &text->seen[PREAMBLE_TEXTS];
     seen->text = text->text.size > 0 ? text->text.data : "";
     seen->length = text->text.size;
