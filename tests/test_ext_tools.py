@@ -748,7 +748,7 @@ def test_scopes():
         (lambda: ext_tools.ext_module(3), TypeError, "'name' must be str, not int"),
         (lambda: ext_tools.ext_module("a", 3), TypeError, "'compiler' must be str"),
         (lambda: ext_tools.ext_function("1", "", []), ValueError, "must be an identifier"),
-        (lambda: ext_tools.ext_function("f", 3, []), TypeError, "'code_block' must be str, not int"),
+        (lambda: ext_tools.ext_function("f", 3, []), TypeError, "'code' must be str, not int"),
         (lambda: ext_tools.ext_function("f", "", [], type_converters=[]), TypeError, "conversions are fixed"),
         (lambda: ext_tools.ext_function_from_specs("f", "", ["a"]), TypeError, "must hold arg_spec, not 'a'"),
         (lambda: ext_tools.ext_module("a").add_function(3), TypeError, "must be an ext_function, not int"),

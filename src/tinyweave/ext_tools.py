@@ -138,14 +138,12 @@ def _look_up(name, local_dict, global_dict):
     raise NameError(f"'{name}' is not defined")
 
 
-def assign_variable_types(
-    variables, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
-):
+def assign_variable_types(names, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None):
     """Tell the types of variables, by their values.
 
     Parameters
     ----------
-    variables : list of str, or one str "a b"
+    names : list of str, or one str "a b"
     local_dict, global_dict : mapping, optional
         Where the values are; by default the caller's locals and globals.
     auto_downcast, type_converters
@@ -164,14 +162,14 @@ def assign_variable_types(
     if type_converters is not None:
         raise TypeError("assign_variable_types() takes no 'type_converters': conversions are fixed")
     frame = sys._getframe(1)
-    return _assign(variables, frame, local_dict, global_dict, "assign_variable_types")
+    return _assign(names, frame, local_dict, global_dict, "assign_variable_types")
 
 
-def _assign(variables, frame, local_dict, global_dict, function):
+def _assign(names, frame, local_dict, global_dict, function):
     local_dict = frame.f_locals if local_dict is None else local_dict
     global_dict = frame.f_globals if global_dict is None else global_dict
     specs, errors = [], []
-    for name in _names(variables, function):
+    for name in _names(names, function):
         try:
             specs.append(arg_spec(name, _look_up(name, local_dict, global_dict)))
         except (NameError, TypeError, OverflowError) as error:
@@ -190,9 +188,9 @@ class ext_function_from_specs:
     Parameters
     ----------
     name : str
-    code_block : str
+    code : str
         The body, as `tinyweave.inline` takes it.
-    arg_specs : list of arg_spec
+    specs : list of arg_spec
         From `assign_variable_types`, or made by `arg_spec`; ``[]`` for none.
 
     Attributes
@@ -213,15 +211,15 @@ class ext_function_from_specs:
     >>> square = ext_tools.ext_function_from_specs("square", "return_val = x * x;", specs)
     """
 
-    def __init__(self, name, code_block, arg_specs):
+    def __init__(self, name, code, specs):
         _check_name(name, type(self).__name__)
-        text_of(code_block, type(self).__name__, "code_block")
+        text_of(code, type(self).__name__, "code")
         self.name = name
-        self.code_block = code_block
-        self.arg_specs = list(arg_specs)
+        self.code_block = code
+        self.arg_specs = list(specs)
         for spec in self.arg_specs:
             if not isinstance(spec, arg_spec):
-                raise TypeError(f"{type(self).__name__}(): 'arg_specs' must hold arg_spec, not {spec!r}")
+                raise TypeError(f"{type(self).__name__}(): 'specs' must hold arg_spec, not {spec!r}")
         self.customize = custom_info()
         with contextlib.suppress(CompileError):  # a macro of the support code may make it right
             self._function(info_list())  # the names are checked
@@ -288,7 +286,7 @@ class ext_function(ext_function_from_specs):
     Parameters
     ----------
     name : str
-    code_block : str
+    code : str
         The body, as `tinyweave.inline` takes it.
     args : list of str, or one str "a b"
         The arguments. Their values, of this moment, say what types the function takes: ``1`` an int, ``1.0``
@@ -315,12 +313,12 @@ class ext_function(ext_function_from_specs):
     """
 
     def __init__(
-        self, name, code_block, args, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
+        self, name, code, args, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
     ):
         if type_converters is not None:
             raise TypeError("ext_function() takes no 'type_converters': conversions are fixed")
         specs = _assign(args, sys._getframe(1), local_dict, global_dict, "ext_function")
-        super().__init__(name, code_block, specs)
+        super().__init__(name, code, specs)
 
 
 def _check_name(name, function):
