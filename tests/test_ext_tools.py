@@ -8,6 +8,7 @@ import inspect
 import itertools
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -29,13 +30,18 @@ NUMBERS = itertools.count()
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
 
 
+def hide_compilers(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # as good as not installed
+
+
 @pytest.fixture(params=["native", "tinyweave"])
 def way(request, monkeypatch):
     """With a C compiler, and without one."""
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.delenv("TINYWEAVE_CC", raising=False)
     if request.param == "tinyweave":
-        monkeypatch.setenv("PATH", "/nowhere")
+        hide_compilers(monkeypatch)
     elif COMPILER is None:
         pytest.skip("no C compiler on this machine")
     return request.param
@@ -503,7 +509,7 @@ def test_extra_link_args(load, monkeypatch):
     module = new_module(f)
     with pytest.raises(tw.CompileError, match="no-such-argument"):
         load(module)
-    monkeypatch.setenv("PATH", "/nowhere")
+    hide_compilers(monkeypatch)
     with pytest.raises(ValueError, match="'extra_link_args' needs a C compiler, and there is none"):
         load(module)
 
@@ -568,6 +574,29 @@ def test_compile_errors_are_in_the_user_s_text(way, load):
     assert "nope" in error.msg
 
 
+def test_the_place_of_an_error(way, load):
+    """Each is told on its own line, also where the compiler saw it in a macro or behind the text."""
+    cases = [
+        ("long m = 0;\nreturn_val = &m;\n", 2, 1, r"return_val cannot be a 'long( int)? \*': give a number"),
+        ("long m = 0;\n\tnope = m;", 2, 2, "'nope'"),
+        ("long m = 0;\nm = n\n", 2, None, "';'"),
+        ("nope(n);\nreturn_val = 1;", 1, 1, "function 'nope'"),
+    ]
+    for code, line, offset, message in cases:
+        with pytest.raises(tw.CompileError, match=message) as caught:
+            load(new_module(one(code, n=1)))
+        assert (caught.value.filename, caught.value.lineno) == ("<code of f>", line)
+        assert offset is None or caught.value.offset == offset
+        assert caught.value.text == code.split("\n")[line - 1]
+
+
+@needs_compiler
+@pytest.mark.parametrize("code", ["int *p = a;", "long n = a;", "a = 5;", "nope(1);"])
+def test_what_is_wrong_later_is_an_error(load, code):
+    with pytest.raises(tw.CompileError):
+        load(new_module(one(code, a=np.zeros(1))))
+
+
 def test_errors_in_other_texts(way, load):
     f = one("return_val = n;", n=1)
     f.customize.add_support_code("static int first;")
@@ -579,10 +608,9 @@ def test_errors_in_other_texts(way, load):
     module = new_module()
     module.customize.add_module_init_code(";")
     module.customize.add_module_init_code("\nnope();")
-    with pytest.raises(tw.CompileError if way == "tinyweave" else (tw.CompileError, ImportError)) as caught:
+    with pytest.raises(tw.CompileError) as caught:
         load(module)
-    if isinstance(caught.value, tw.CompileError):
-        assert (caught.value.filename, caught.value.lineno) == ("<module init code 2>", 2)
+    assert (caught.value.filename, caught.value.lineno) == ("<module init code 2>", 2)
 
 
 @needs_compiler
@@ -594,17 +622,17 @@ def test_a_missing_header(load):
 
 
 @pytest.mark.parametrize(
-    "code, message",
+    ("code", "message"),
     [
         ("return_val = ;", "expression expected before ';'"),
         ("if (return_val) ;", "return_val can only be assigned to"),
-        ("{ return_val = 1;", "'{' is never closed|not closed|unclosed"),
+        ("{ return_val = 1;", "'{' is never closed"),
     ],
 )
 def test_errors_that_need_no_compiler(code, message):
-    with pytest.raises(tw.CompileError) as caught:
-        one(code, n=1)
-    assert caught.value.filename == "<code of f>" and caught.value.lineno == 1
+    with pytest.raises(tw.CompileError, match=message) as caught:
+        new_module(one(code, n=1)).module_code()
+    assert (caught.value.filename, caught.value.lineno, caught.value.text) == ("<code of f>", 1, code)
 
 
 def test_own_line_marks(way, load):
@@ -632,6 +660,56 @@ def test_macros_of_system_headers_are_fine_names(way, load):
     values = dict.fromkeys(["I", "linux", "unix", "complex", "major"], 1)
     m = load(new_module(one("return_val = I + linux + unix + complex + major;", **values)))
     assert m.f(1, 2, 3, 4, 5) == 15
+
+
+def test_macros_of_the_user_s_own(way, load):
+    """None of them changes what stands around the code."""
+    names = [
+        "count",
+        "values",
+        "given",
+        "keywords",
+        "arguments",
+        "N",
+        "size",
+        "function",
+        "name",
+        "type",
+        "x",
+    ]
+    f = one("return_val = n + count;", n=1)
+    f.customize.add_support_code("".join(f"#define {name} 7\n" for name in names))
+    f.customize.add_define_macro(("T", "9"))
+    assert load(new_module(f)).f(1) == 8
+
+
+def test_borrowed_or_not_is_seen_through_macros(way, load):
+    f = one("return_val = n ? L : Py_None;", n=1, o=None)
+    f.customize.add_support_code("#define L o")
+    value = object()
+    m = load(new_module(f))
+    before = sys.getrefcount(value)
+    assert all(m.f(1, value) is value for _ in range(5)) and m.f(0, value) is None
+    assert sys.getrefcount(value) == before
+
+
+def test_names_beyond_ascii(way, load):
+    values = {"é": 1, "größe": np.zeros(1)}
+    m = load(new_module(ext_tools.ext_function("fünf", "return_val = é + größe[0];", "é größe", values)))
+    assert m.fünf(é=2, größe=np.ones(1)) == 3.0
+    with pytest.raises(TypeError, match=r"fünf\(\): 'é' must be int, not str"):
+        m.fünf("", np.ones(1))
+    assert m.fünf.__doc__.startswith("fünf(é, größe)\n") and m.fünf.__text_signature__ is None
+
+
+def test_a_module_as_any_other(way, load, tmp_path):
+    module = new_module(one("return_val = n;", n=1))
+    m = load(module)
+    assert Path(m.__spec__.origin).parent == tmp_path and m.__name__ == m.__spec__.name == m.f.__module__
+    sys.modules[m.__name__] = m
+    assert pickle.loads(pickle.dumps(m.f)) is m.f
+    assert importlib.reload(m).f(3) == 3
+    sys.modules.pop(m.__name__)
 
 
 def test_undefined_and_refused_values():
@@ -670,7 +748,7 @@ def test_scopes():
         (lambda: ext_tools.ext_module(3), TypeError, "'name' must be str, not int"),
         (lambda: ext_tools.ext_module("a", 3), TypeError, "'compiler' must be str"),
         (lambda: ext_tools.ext_function("1", "", []), ValueError, "must be an identifier"),
-        (lambda: ext_tools.ext_function("f", 3, []), TypeError, "'code_block' must be str, not int"),
+        (lambda: ext_tools.ext_function("f", 3, []), TypeError, "'code' must be str, not int"),
         (lambda: ext_tools.ext_function("f", "", [], type_converters=[]), TypeError, "conversions are fixed"),
         (lambda: ext_tools.ext_function_from_specs("f", "", ["a"]), TypeError, "must hold arg_spec, not 'a'"),
         (lambda: ext_tools.ext_module("a").add_function(3), TypeError, "must be an ext_function, not int"),
@@ -776,6 +854,7 @@ def test_each_way_replaces_the_other(tmp_path, monkeypatch, python):
     script = f"sys.path.insert(0, {str(tmp_path)!r}); import {module.name} as m; print(m.f(4))"
     native, stub = tmp_path / (module.name + SUFFIX), tmp_path / (module.name + ".py")
     path = os.environ["PATH"]
+    hide_compilers(monkeypatch)
     for folder, there, gone in ((path, native, stub), ("/nowhere", stub, native), (path, native, stub)):
         monkeypatch.setenv("PATH", folder)
         module.compile(location=tmp_path)
@@ -784,7 +863,7 @@ def test_each_way_replaces_the_other(tmp_path, monkeypatch, python):
 
 
 def test_files_of_others_are_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
+    hide_compilers(monkeypatch)
     monkeypatch.delenv("CC", raising=False)
     module = new_module()
     script = tmp_path / f"{module.name}.py"
@@ -959,8 +1038,8 @@ def test_references(way, load):
                     m.f(*given, **keywords)
 
     all_ways()
-    with no_growth(array, text, thing, slack=500):
-        for _ in range(200):
+    with no_growth(array, text, thing, slack=50):
+        for _ in range(600):
             all_ways()
 
 
@@ -971,7 +1050,8 @@ def test_references_of_the_doors():
         ext_tools.ext_function("f", text, ["a"], {"a": array})
         for code, names in (("return_val = ;", ["a"]), ("", ["int"]), ("", ["b"])):
             with pytest.raises((tw.CompileError, ValueError, TypeError)):
-                ext_tools.ext_function("f", code, names, {"a": array, "int": 1})
+                f = ext_tools.ext_function("f", code, names, {"a": array, "int": 1})
+                f._function(ext_tools.info_list())
 
     all_ways()
     with no_growth(array, text, slack=500):

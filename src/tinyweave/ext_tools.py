@@ -13,11 +13,11 @@ A module collects functions, each the text of a snippet and the values that say 
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import keyword
 import os
-import re
 import sys
 import sysconfig
 import threading
@@ -28,6 +28,7 @@ import numpy as np
 
 from . import _core
 from ._core import CompileError
+from ._ext_errors import locate
 from .base_info import base_info, custom_info, info_list, line_of, macro_of, path_of, text_of
 
 __all__ = [
@@ -137,14 +138,12 @@ def _look_up(name, local_dict, global_dict):
     raise NameError(f"'{name}' is not defined")
 
 
-def assign_variable_types(
-    variables, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
-):
+def assign_variable_types(names, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None):
     """Tell the types of variables, by their values.
 
     Parameters
     ----------
-    variables : list of str, or one str "a b"
+    names : list of str, or one str "a b"
     local_dict, global_dict : mapping, optional
         Where the values are; by default the caller's locals and globals.
     auto_downcast, type_converters
@@ -163,14 +162,14 @@ def assign_variable_types(
     if type_converters is not None:
         raise TypeError("assign_variable_types() takes no 'type_converters': conversions are fixed")
     frame = sys._getframe(1)
-    return _assign(variables, frame, local_dict, global_dict, "assign_variable_types")
+    return _assign(names, frame, local_dict, global_dict, "assign_variable_types")
 
 
-def _assign(variables, frame, local_dict, global_dict, function):
+def _assign(names, frame, local_dict, global_dict, function):
     local_dict = frame.f_locals if local_dict is None else local_dict
     global_dict = frame.f_globals if global_dict is None else global_dict
     specs, errors = [], []
-    for name in _names(variables, function):
+    for name in _names(names, function):
         try:
             specs.append(arg_spec(name, _look_up(name, local_dict, global_dict)))
         except (NameError, TypeError, OverflowError) as error:
@@ -189,9 +188,9 @@ class ext_function_from_specs:
     Parameters
     ----------
     name : str
-    code_block : str
+    code : str
         The body, as `tinyweave.inline` takes it.
-    arg_specs : list of arg_spec
+    specs : list of arg_spec
         From `assign_variable_types`, or made by `arg_spec`; ``[]`` for none.
 
     Attributes
@@ -203,9 +202,6 @@ class ext_function_from_specs:
     ------
     ValueError
         A name that cannot be one.
-    CompileError
-        The code is wrong in itself; most errors are only found by ``ext_module.compile``.
-
     Examples
     --------
     >>> from tinyweave import ext_tools
@@ -215,17 +211,18 @@ class ext_function_from_specs:
     >>> square = ext_tools.ext_function_from_specs("square", "return_val = x * x;", specs)
     """
 
-    def __init__(self, name, code_block, arg_specs):
+    def __init__(self, name, code, specs):
         _check_name(name, type(self).__name__)
-        text_of(code_block, type(self).__name__, "code_block")
+        text_of(code, type(self).__name__, "code")
         self.name = name
-        self.code_block = code_block
-        self.arg_specs = list(arg_specs)
+        self.code_block = code
+        self.arg_specs = list(specs)
         for spec in self.arg_specs:
             if not isinstance(spec, arg_spec):
-                raise TypeError(f"{type(self).__name__}(): 'arg_specs' must hold arg_spec, not {spec!r}")
+                raise TypeError(f"{type(self).__name__}(): 'specs' must hold arg_spec, not {spec!r}")
         self.customize = custom_info()
-        self._function(info_list())
+        with contextlib.suppress(CompileError):  # a macro of the support code may make it right
+            self._function(info_list())  # the names are checked
 
     def build_information(self):
         """The function's own infos, an `info_list`."""
@@ -272,6 +269,8 @@ class ext_function_from_specs:
     def _method(self):
         names = ", ".join(spec.name for spec in self.arg_specs)
         lines = [f"{self.name}($module, {names})" if names else f"{self.name}($module)", "--", ""]
+        if not lines[0].isascii():  # which inspect cannot read
+            lines = []
         lines += [f"{self.name}({names})", ""]
         lines += [f"{spec.name} : {spec.expected}" for spec in self.arg_specs]
         function = f"(PyCFunction)(void (*)(void))tw_ext_{self.name}"
@@ -287,7 +286,7 @@ class ext_function(ext_function_from_specs):
     Parameters
     ----------
     name : str
-    code_block : str
+    code : str
         The body, as `tinyweave.inline` takes it.
     args : list of str, or one str "a b"
         The arguments. Their values, of this moment, say what types the function takes: ``1`` an int, ``1.0``
@@ -301,8 +300,8 @@ class ext_function(ext_function_from_specs):
     ------
     TypeError
         Names that are not defined, or whose values C code cannot take.
-    ValueError, CompileError
-        See `ext_function_from_specs`.
+    ValueError
+        A name that cannot be one.
 
     Examples
     --------
@@ -314,12 +313,12 @@ class ext_function(ext_function_from_specs):
     """
 
     def __init__(
-        self, name, code_block, args, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
+        self, name, code, args, local_dict=None, global_dict=None, auto_downcast=1, type_converters=None
     ):
         if type_converters is not None:
             raise TypeError("ext_function() takes no 'type_converters': conversions are fixed")
         specs = _assign(args, sys._getframe(1), local_dict, global_dict, "ext_function")
-        super().__init__(name, code_block, specs)
+        super().__init__(name, code, specs)
 
 
 def _check_name(name, function):
@@ -365,12 +364,12 @@ _WRAPPER = """\
 }};
 
 static PyObject *
-{name}(PyObject *module, PyObject *const *given, Py_ssize_t count, PyObject *keywords)
+{name}(PyObject *tw_module, PyObject *const *tw_given, Py_ssize_t tw_count, PyObject *tw_keywords)
 {{
-    PyObject *values[{values}];
-    struct tw_argument arguments[{room}];
-    (void)module;
-    return tw_run(&{name}_function, given, count, keywords, values, arguments);
+    PyObject *tw_values[{values}];
+    struct tw_argument tw_args[{room}];
+    (void)tw_module;
+    return tw_run(&{name}_function, tw_given, tw_count, tw_keywords, tw_values, tw_args);
 }}
 
 """
@@ -414,6 +413,13 @@ PyInit_{bare}(void)
 
 # Macros of compilers and of complex.h, which NumPy's headers bring, that are good names of arguments.
 _SYSTEM_MACROS = ("I", "complex", "imaginary", "linux", "unix", "major", "minor")
+
+# What C compilers may only warn of, and what is a crash or a wrong number later.
+_STRICT = (
+    "-Werror=implicit-function-declaration",
+    "-Werror=incompatible-pointer-types",
+    "-Werror=int-conversion",
+)
 
 _GENERATED = '#line 1 "tw:generated"'
 
@@ -539,10 +545,13 @@ from pathlib import Path
 
 import tinyweave
 
-sys.modules[__name__] = tinyweave.extension(
+_spec = __spec__
+_module = tinyweave.extension(
     [Path(__file__).with_suffix(".c").absolute(){sources}],
     __name__,
 {options})
+_module.__spec__ = _spec
+sys.modules[__name__] = _module
 '''
 
 
@@ -626,7 +635,8 @@ class ext_module:
         """The C text, and the contents of the user's headers."""
         info = self.build_information()
         contents = b""
-        parts = [_first_macros(info), _HEADERS, _runtime(), _user_text(info)]
+        before = "".join(f"#define {name} {value}\n" for name, value in info.preheader_defines())
+        parts = [before, _HEADERS, _runtime(), _user_text(info)]
         for function in self.functions:
             code, headers, dimensions = function._function(info)
             contents += headers
@@ -761,7 +771,7 @@ class ext_module:
                 ],
                 library_dirs=options["library_dirs"],
                 libraries=options["libraries"],
-                extra_compile_args=options["extra_compile_args"],
+                extra_compile_args=[*_STRICT, *options["extra_compile_args"]],
                 extra_link_args=[
                     *options["extra_objects"],
                     *(word for path in folders for word in ("-Xlinker", "-rpath", "-Xlinker", path)),
@@ -817,43 +827,10 @@ class ext_module:
         )
 
     def _locate(self, error):
-        """The same error, with the user's own line where its place is in a text of the user's."""
         info = self.build_information()
         texts = {function._label: function.code_block for function in self.functions}
         texts |= _init_codes(info) | {"<support code>": "\n".join(info.support_code())}
-        label, number = error.filename, error.lineno or 0
-        if label is not None and os.path.basename(label) == f"{self.name}.c":
-            label, number = _follow_marks(self.module_code().split("\n"), number)
-        lines = texts.get(label, "").split("\n")
-        if label not in texts or not 1 <= number <= len(lines):
-            return error
-        line = lines[number - 1]
-        located = CompileError(error.msg, (label, number, _column(line, error), line))
-        for note in getattr(error, "__notes__", ()):
-            located.add_note(note)
-        return located
-
-
-def _follow_marks(lines, number):
-    """The place that the last #line above a line of the C file gives it."""
-    for index in range(min(number, len(lines)) - 1, -1, -1):
-        mark = re.match(r'#line (\d+) "(.*)"$', lines[index])
-        if mark:
-            return mark[2], number - index - 2 + int(mark[1])
-    return "", 0
-
-
-def _column(line, error):
-    """Where the error is in the user's line, from 1.
-
-    Compilers saw another line where return_val is rewritten, and count tabs and letters their own way: what
-    the message quotes tells better.
-    """
-    quoted = re.search(r"'(\w+)'", error.msg)
-    if quoted and not line.startswith(quoted[1], (error.offset or 0) - 1):
-        found = re.search(rf"\b{quoted[1]}\b", line)
-        return found.start() + 1 if found else None
-    return None if "return_val" in line and not quoted else error.offset
+        return locate(error, texts, f"{self.name}.c", self.module_code())
 
 
 def _loading(options):
@@ -875,12 +852,6 @@ def _quote(word):
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def _first_macros(info):
-    """Macros that stand in front of Python's headers."""
-    before = "".join(f"#define {name} {value}\n" for name, value in info.preheader_defines())
-    return before + _macro_text(info)
-
-
 def _runtime():
     """What every module has: ext_tools.h and the macros of snippets."""
     text = Path(__file__).with_suffix(".h").read_text(encoding="utf-8")
@@ -891,7 +862,7 @@ def _user_text(info):
     parts = ["/* ---- The module's own ---- */\n\n"]
     warnings = "".join(f"#pragma warning({text})\n" for text in info.warnings())
     parts += ["#ifdef _MSC_VER\n", warnings, "#endif\n"] if warnings else []
-    parts += [f"#include {header}\n" for header in info.headers()]
+    parts += [_macro_text(info), *(f"#include {header}\n" for header in info.headers())]
     support_code = "\n".join(info.support_code())
     parts += [_marked("<support code>", support_code)] if support_code else []
     return "".join(parts) + "\n"

@@ -39,7 +39,7 @@ class arg_spec:
     def __hash__(self) -> int: ...
 
 def assign_variable_types(
-    variables: str | Sequence[str],
+    names: str | Sequence[str],
     local_dict: Mapping[str, Any] | None = None,
     global_dict: Mapping[str, Any] | None = None,
     auto_downcast: int = 1,
@@ -51,14 +51,14 @@ class ext_function_from_specs:
     code_block: str
     arg_specs: list[arg_spec]
     customize: custom_info
-    def __init__(self, name: str, code_block: str, arg_specs: Iterable[arg_spec]) -> None: ...
+    def __init__(self, name: str, code: str, specs: Iterable[arg_spec]) -> None: ...
     def build_information(self) -> info_list: ...
 
 class ext_function(ext_function_from_specs):
     def __init__(
         self,
         name: str,
-        code_block: str,
+        code: str,
         args: str | Sequence[str],
         local_dict: Mapping[str, Any] | None = None,
         global_dict: Mapping[str, Any] | None = None,
