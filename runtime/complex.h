@@ -33,6 +33,9 @@ float complex_absf(tw_complexf x);
 
 tw_complex complex_widenf(tw_complexf x);
 
+/* The functions above as C text, tw_complex_add and so on: for code that is to run without the package. */
+extern const char complex_source[];
+
 /* call_return_complex for a struct. */
 void complex_return(struct call *call, tw_complex value);
 void complex_returnf(struct call *call, tw_complexf value);

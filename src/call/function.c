@@ -44,8 +44,6 @@ struct function {
 
 /* ---- Bindings ---- */
 
-enum { BINDING_TYPES = NPY_CDOUBLE + 1 };
-
 size_t
 binding_count(unsigned variables)
 {
@@ -1140,8 +1138,8 @@ static PyGetSetDef FUNCTION_GETSET[] = {
     {"__signature__", get_signature, NULL, "Python's signature, for inspect.", NULL},
     {"source", get_source, NULL, "The C text of the Library, a str.", NULL},
     {"address", export_address, NULL, "Where the C function's code is, an int.", NULL},
-    {"ctypes", export_ctypes, NULL, "The C function as a ctypes object; it keeps the Library alive.",
-     NULL},
+    {"ctypes", export_ctypes, NULL,
+     "The C function as a ctypes object; it keeps the Library alive.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
