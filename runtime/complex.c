@@ -5,25 +5,25 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* `type` has parts of type `real`; `f` ends the names. Division is Smith's, with the scaling NumPy
- * uses (numpy/_core/src/umath/loops.c.src), so that the results are the same bits. */
-#define ARITHMETIC(type, part, f)                                                                  \
-    type complex_add##f(type x, type y)                                                            \
+/* `type` has parts of type `part`; `f` ends the names of libm's functions for it. Division is Smith's, with the
+ * scaling NumPy uses (numpy/_core/src/umath/loops.c.src), so that the results are the same bits. */
+#define ARITHMETIC(NAME, type, part, f)                                                            \
+    type NAME(add)(type x, type y)                                                                 \
     {                                                                                              \
         return (type){x.real + y.real, x.imag + y.imag};                                           \
     }                                                                                              \
                                                                                                    \
-    type complex_sub##f(type x, type y)                                                            \
+    type NAME(sub)(type x, type y)                                                                 \
     {                                                                                              \
         return (type){x.real - y.real, x.imag - y.imag};                                           \
     }                                                                                              \
                                                                                                    \
-    type complex_mul##f(type x, type y)                                                            \
+    type NAME(mul)(type x, type y)                                                                 \
     {                                                                                              \
         return (type){x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real};       \
     }                                                                                              \
                                                                                                    \
-    type complex_div##f(type x, type y)                                                            \
+    type NAME(div)(type x, type y)                                                                 \
     {                                                                                              \
         part real = fabs##f(y.real);                                                               \
         part imag = fabs##f(y.imag);                                                               \
@@ -40,23 +40,25 @@
         return (type){(x.real * ratio + x.imag) * scale, (x.imag * ratio - x.real) * scale};       \
     }                                                                                              \
                                                                                                    \
-    type complex_neg##f(type x)                                                                    \
+    type NAME(neg)(type x)                                                                         \
     {                                                                                              \
         return (type){-x.real, -x.imag};                                                           \
     }                                                                                              \
                                                                                                    \
-    type complex_conj##f(type x)                                                                   \
+    type NAME(conj)(type x)                                                                        \
     {                                                                                              \
         return (type){x.real, -x.imag};                                                            \
     }                                                                                              \
                                                                                                    \
-    part complex_abs##f(type x)                                                                    \
+    part NAME(abs)(type x)                                                                         \
     {                                                                                              \
         return hypot##f(x.real, x.imag);                                                           \
     }
 
-ARITHMETIC(tw_complex, double, )
-ARITHMETIC(tw_complexf, float, f)
+#define OURS(operation) complex_##operation
+#define OURS_F(operation) complex_##operation##f
+ARITHMETIC(OURS, tw_complex, double, )
+ARITHMETIC(OURS_F, tw_complexf, float, f)
 
 /* NumPy's power (numpy/_core/src/umath/funcs.inc.src): products for small integers, else the C library's.
  * 0 to a power that is not positive is NaN. */
@@ -148,3 +150,19 @@ complex_returnf(struct call *call, tw_complexf value)
 {
     call_return_complex(call, value.real, value.imag);
 }
+
+/* ---- The same as text, by the names that user code links to ---- */
+
+#define LINKED(operation) tw_complex_##operation
+#define LINKED_F(operation) tw_complexf_##operation
+#define TEXT(...) #__VA_ARGS__
+#define EXPANDED_TEXT(...) TEXT(__VA_ARGS__)
+
+/* clang-format off */
+const char complex_source[] =
+    "#include <math.h>\n"
+    "typedef struct { double real, imag; } tw_complex;\n"
+    "typedef struct { float real, imag; } tw_complexf;\n"
+    EXPANDED_TEXT(ARITHMETIC(LINKED, tw_complex, double, )) "\n"
+    EXPANDED_TEXT(ARITHMETIC(LINKED_F, tw_complexf, float, f)) "\n"
+    "tw_complex tw_complexf_widen(tw_complexf x) { return (tw_complex){x.real, x.imag}; }\n";

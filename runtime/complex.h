@@ -64,6 +64,9 @@ tw_complexf complex_narrow(tw_complex x);
 tw_complex complex_from(double x);
 tw_complexf complex_fromf(float x);
 
+/* The functions above as C text, tw_complex_add and so on: for code that is to run without the package. */
+extern const char complex_source[];
+
 /* call_return_complex for a struct. */
 void complex_return(struct call *call, tw_complex value);
 void complex_returnf(struct call *call, tw_complexf value);

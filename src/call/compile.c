@@ -19,6 +19,7 @@
 #include "../backend/library.h"
 #include "../frontend/core.h"
 #include "../frontend/function.h"
+#include "../frontend/standalone.h"
 #include "../state.h"
 #include "callback.h"
 #include "compile_loops.h"
@@ -386,6 +387,23 @@ complete_binding(const struct library *library, const struct binding *given)
     return binding;
 }
 
+/* Reads the sources of a Library once more. Returns as start_build does. */
+static int
+read_again(struct build *build, struct plans *plans)
+{
+    if (start_build(build, plans) < 0) {
+        return -1;
+    }
+    if (plans_match(plans, &build->library->plans)) {
+        return 0;
+    }
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "%s(): a header of the library has changed its functions since: compile the source again",
+        maker_of(build->library));
+    return -1;
+}
+
 static struct kernel *
 library_kernel(PyObject *self, const struct binding *given)
 {
@@ -398,16 +416,8 @@ library_kernel(PyObject *self, const struct binding *given)
     struct build build = {
         .state = PyModule_GetState(library->module), .library = library, .headers = BUFFER_INIT};
     struct plans plans;
-    if (start_build(&build, &plans) == 0) {
-        if (plans_match(&plans, &library->plans)) {
-            kernel = build_kernel(&build, &plans, &binding);
-        }
-        else {
-            PyErr_Format(PyExc_RuntimeError,
-                         "%s(): a header of the library has changed its functions since: "
-                         "compile the source again",
-                         maker_of(library));
-        }
+    if (read_again(&build, &plans) == 0) {
+        kernel = build_kernel(&build, &plans, &binding);
     }
     plans_free(&plans);
     free_build(&build);
@@ -981,7 +991,93 @@ library_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
                                             library->force ? Py_True : Py_False);
 }
 
+/* Multiplies bindings by the dtypes of a type variable. Returns how many there are then. */
+static size_t
+add_dtypes(struct binding *bindings, size_t count, int variable, const char *letters)
+{
+    int types[BINDING_TYPES];
+    size_t type_count = 0;
+    for (; *letters != '\0'; letters++) {
+        PyArray_Descr *dtype = PyArray_DescrFromType(*letters);
+        bool known = false;
+        for (size_t i = 0; i < type_count; i++) {
+            known |= strcmp(standalone_dtype(types[i]), standalone_dtype(dtype->type_num)) == 0;
+        }
+        if (!known) {
+            types[type_count++] = dtype->type_num;
+        }
+        Py_DECREF(dtype);
+    }
+    for (size_t i = count * type_count; i-- > 0;) {
+        bindings[i] = bindings[i / type_count];
+        bindings[i].types[variable] = types[i % type_count];
+    }
+    return count * type_count;
+}
+
+/* Every combination of the dtypes that the type variables stand for, the first in front; types of one dtype
+ * count once. Returns a malloc'ed array, or NULL with an exception. */
+static struct binding *
+list_bindings(const struct library *library, size_t *count)
+{
+    size_t most = binding_count(library->plans.variables);
+    struct binding *bindings = PyMem_Calloc(most, sizeof(*bindings));
+    if (bindings == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    *bindings = (struct binding)BINDING_NONE;
+    *count = 1;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if (library->plans.variables >> i & 1) {
+            *count = add_dtypes(bindings, *count, i, library->shared.letters[i]);
+        }
+    }
+    return bindings;
+}
+
+/* The program as plain C. Returns 0, or -1 with an exception; standalone_free is owed either way. */
+static int
+write_standalone(struct build *build, const struct plans *plans, struct standalone *standalone)
+{
+    size_t count;
+    struct binding *bindings = list_bindings(build->library, &count);
+    struct spot spot = {0};
+    if (bindings == NULL) {
+        return -1;
+    }
+    int result = standalone_write(&build->program, plans, bindings, count, standalone, &spot);
+    PyMem_Free(bindings);
+    if (result < 0) {
+        raise_spot(build, &spot, "");
+    }
+    return result;
+}
+
+static PyObject *
+library_save(PyObject *self, PyObject *arguments, PyObject *keywords)
+{
+    struct library *library = (struct library *)self;
+    struct build build = {
+        .state = PyModule_GetState(library->module), .library = library, .headers = BUFFER_INIT};
+    struct plans plans;
+    struct standalone standalone = {0};
+    PyObject *result = NULL;
+    if (read_again(&build, &plans) == 0 && find_libraries(&build) == 0 &&
+        write_standalone(&build, &plans, &standalone) == 0) {
+        struct export_program program = {&standalone, &build.options.include_dirs,
+                                         &build.unit.libraries, library->options};
+        result = export_save(&program, arguments, keywords);
+    }
+    standalone_free(&standalone);
+    plans_free(&plans);
+    free_build(&build);
+    return result;
+}
+
 static PyMethodDef LIBRARY_METHODS[] = {
+    {"save", (PyCFunction)(void (*)(void))library_save, METH_VARARGS | METH_KEYWORDS,
+     export_save_doc},
     {"__reduce__", library_reduce, METH_NOARGS, "Pickles by its source."},
     {"__copy__", export_itself, METH_NOARGS, "The Library itself."},
     {"__deepcopy__", export_itself, METH_O, "The Library itself."},

@@ -15,6 +15,7 @@
 
 #include "../../cache/kernel.h"
 #include "function.h"
+#include "options.h"
 
 #define BRIDGE "tinyweave._interop"
 
@@ -303,6 +304,106 @@ export_low_level_callable(PyObject *function, PyObject *arguments, PyObject *key
                                                             capsule, user_data);
     Py_XDECREF(capsule);
     Py_XDECREF(bridge);
+    return result;
+}
+
+/* ---- A shared library ---- */
+
+static PyObject *
+text_of(const struct buffer *text)
+{
+    return PyBytes_FromStringAndSize(text->data, (Py_ssize_t)text->size);
+}
+
+/* The texts of the units, a tuple of bytes. */
+static PyObject *
+list_units(const struct standalone *standalone)
+{
+    PyObject *units = PyTuple_New((Py_ssize_t)standalone->unit_count);
+    for (size_t i = 0; units != NULL && i < standalone->unit_count; i++) {
+        PyObject *text = text_of(&standalone->units[i]);
+        if (text == NULL) {
+            Py_CLEAR(units);
+            break;
+        }
+        PyTuple_SET_ITEM(units, (Py_ssize_t)i, text);
+    }
+    return units;
+}
+
+static PyObject *
+list_strings(const struct strings *strings)
+{
+    PyObject *list = PyTuple_New((Py_ssize_t)strings->count);
+    for (size_t i = 0; list != NULL && i < strings->count; i++) {
+        PyObject *item = PyUnicode_DecodeFSDefault(strings->items[i]);
+        if (item == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyTuple_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
+static PyObject *
+list_flags(PyObject *options)
+{
+    return options == NULL ? PyTuple_New(0)
+                           : Py_NewRef(PyTuple_GET_ITEM(options, OPTION_extra_compile_args));
+}
+
+const char export_save_doc[] =
+    "save($self, /, path, *, flags=())\n--\n\n"
+    "Write the functions as a shared library, and a C header beside it, for use without Python.\n\n"
+    "The machine's own C compiler makes it, at -O2: $TINYWEAVE_CC, $CC, cc, gcc or clang. A "
+    "generic\n"
+    "function is there once for each dtype of its list, as add_float64, add_int32 ...\n\n"
+    "Parameters\n"
+    "----------\n"
+    "path : str or os.PathLike\n"
+    "    The library, \"kernels.so\"; the header is \"kernels.h\".\n"
+    "flags : str or list of str\n"
+    "    More arguments for the compiler, \"-O3 -march=native\"; the optimisation and warning "
+    "flags of\n"
+    "    extra_compile_args come before them.\n\n"
+    "Returns\n"
+    "-------\n"
+    "tuple of str\n"
+    "    The paths of the library and of the header.\n\n"
+    "Raises\n"
+    "------\n"
+    "CompileError\n"
+    "    The source uses Python's API, or the compiler refuses it.\n"
+    "FileNotFoundError\n"
+    "    There is no C compiler.\n"
+    "OSError, TypeError, ValueError\n"
+    "    The files cannot be written; an argument is wrong.\n";
+
+PyObject *
+export_save(const struct export_program *program, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"path", "flags", NULL};
+    PyObject *path, *flags = NULL;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$O:save", names, &path, &flags)) {
+        return NULL;
+    }
+    PyObject *bridge = PyImport_ImportModule(BRIDGE);
+    PyObject *description =
+        bridge == NULL
+            ? NULL
+            : Py_BuildValue("(NNNNNNN)", list_units(program->standalone),
+                            list_strings(&program->standalone->exports),
+                            text_of(&program->standalone->includes),
+                            text_of(&program->standalone->declarations),
+                            list_strings(program->include_dirs), list_strings(program->libraries),
+                            list_flags(program->options));
+    PyObject *result = description == NULL
+                           ? NULL
+                           : PyObject_CallMethod(bridge, "save", "OOO", description, path,
+                                                 flags == NULL ? Py_None : flags);
+    Py_XDECREF(bridge);
+    Py_XDECREF(description);
     return result;
 }
 

@@ -5,6 +5,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "../frontend/standalone.h"
+
 /* ---- Of a Function ---- */
 
 /* Function.address: where the C function's code is, an int; it stays while the Library lives. AttributeError
@@ -27,5 +29,21 @@ PyObject *export_reduce_function(PyObject *function, PyObject *ignored);
 
 /* __copy__, __deepcopy__: a Library never changes, so a copy is the Library itself. */
 PyObject *export_itself(PyObject *self, PyObject *ignored);
+
+/* ---- Of a Library ---- */
+
+/* A program as plain C, and what it is built with. */
+struct export_program {
+    const struct standalone *standalone;
+    const struct strings *include_dirs;
+    const struct strings *libraries; /* paths */
+    PyObject *options;               /* canonical; NULL: none */
+};
+
+/* Library.save(path, *, flags=()): a shared library and its header. Returns their paths, a tuple of str; or NULL
+ * with an exception. */
+PyObject *export_save(const struct export_program *program, PyObject *arguments,
+                      PyObject *keywords);
+extern const char export_save_doc[];
 
 #endif

@@ -45,8 +45,6 @@ struct function {
 
 /* ---- Bindings ---- */
 
-enum { BINDING_TYPES = NPY_CDOUBLE + 1 };
-
 size_t
 binding_count(unsigned variables)
 {

@@ -5,6 +5,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <numpy/ndarraytypes.h>
+
 #include "../frontend/function.h"
 #include "call.h"
 #include "record.h"
@@ -15,6 +17,9 @@ struct kernel;
 /* The kernel that has the functions for what the type variables stand for, compiled if need be. A variable that
  * is not bound is the Library's to choose. Borrowed from the Library; NULL with an exception. */
 typedef struct kernel *function_kernel(PyObject *library, const struct binding *binding);
+
+/* A type variable stands for so many dtypes at most: NumPy's numbers up to the last that C has. */
+enum { BINDING_TYPES = NPY_CDOUBLE + 1 };
 
 /* How many bindings there are of a set of type variables, and the index of one among them. */
 size_t binding_count(unsigned variables);

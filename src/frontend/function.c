@@ -205,8 +205,8 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
 }
 
 /* A definition, and no declaration of that name says static. */
-static bool
-is_public(const struct declarations *declarations, const struct declaration *declaration)
+bool
+program_is_public(const struct declarations *declarations, const struct declaration *declaration)
 {
     if (!declaration->is_definition || declaration->type->kind != TYPE_FUNCTION) {
         return false;
@@ -248,8 +248,8 @@ plan_unit(const struct program *program, struct translation *unit, struct plans 
         struct plan_context context = {.source = source_of(unit, declaration->first),
                                        .declarations = &unit->declarations,
                                        .variables = program->variables};
-        if (is_public(&unit->declarations, declaration) && is_wanted(program, declaration->name) &&
-            plans_find(plans, declaration->name) == NULL &&
+        if (program_is_public(&unit->declarations, declaration) &&
+            is_wanted(program, declaration->name) && plans_find(plans, declaration->name) == NULL &&
             plan_function(plans, &context, declaration, spot) < 0) {
             return -1;
         }
@@ -897,18 +897,30 @@ emit_variables(const struct translation *unit, unsigned variables, const struct 
     }
 }
 
+/* `more`: names that are declared in any case; ends with NULL. */
 static int
-emit_unit(const struct program *program, const struct translation *unit, const struct plans *plans,
-          const struct binding *binding, struct buffer *text)
+emit_names(const struct program *program, const struct translation *unit, const char *const *more,
+           struct buffer *text)
 {
-    static const char *const more[] = {"tw_call", "tw_complex", "tw_complexf",
-                                       "fabs",    "fabsf",      NULL};
-    static const char *const fewer[] = {"tw_call", "tw_complex", "tw_complexf", NULL};
-    bool absolute = program->variables != 0 && preamble_uses(&unit->preamble, "tw_abs");
-    if (preamble_declare(&unit->preamble, absolute ? more : fewer, text) < 0) {
-        return -1;
+    static const char *const absolute[] = {"fabs", "fabsf", NULL};
+    const char *all[8];
+    size_t count = 0;
+    for (; *more != NULL; more++) {
+        all[count++] = *more;
     }
-    emit_types(text);
+    bool uses = program->variables != 0 && preamble_uses(&unit->preamble, "tw_abs");
+    for (size_t i = 0; uses && absolute[i] != NULL; i++) {
+        all[count++] = absolute[i];
+    }
+    all[count] = NULL;
+    return preamble_declare(&unit->preamble, all, text);
+}
+
+/* The user's macros, headers and text, behind the declarations. */
+static void
+emit_source(const struct program *program, const struct translation *unit,
+            const struct binding *binding, struct buffer *text)
+{
     emit_variables(unit, program->variables, binding, text);
     if (program->headers.count == 0 || unit->sources[PREAMBLE_TEXTS].length > 0) {
         preamble_headers(&unit->preamble, text); /* what was asked for of them is declared apart */
@@ -917,6 +929,31 @@ emit_unit(const struct program *program, const struct translation *unit, const s
     blanked.text = unit->text;
     preamble_append(&blanked, text);
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
+}
+
+int
+program_text(const struct program *program, const struct translation *unit,
+             const struct binding *binding, struct buffer *text)
+{
+    static const char *const none[] = {NULL};
+    static const char *const variables[] = {"tw_complex", "tw_complexf", NULL};
+    if (emit_names(program, unit, program->variables != 0 ? variables : none, text) < 0) {
+        return -1;
+    }
+    emit_source(program, unit, binding, text);
+    return text->failed ? -1 : 0;
+}
+
+static int
+emit_unit(const struct program *program, const struct translation *unit, const struct plans *plans,
+          const struct binding *binding, struct buffer *text)
+{
+    static const char *const more[] = {"tw_call", "tw_complex", "tw_complexf", NULL};
+    if (emit_names(program, unit, more, text) < 0) {
+        return -1;
+    }
+    emit_types(text);
+    emit_source(program, unit, binding, text);
     emit_entries(program, plans, unit->first_plan, unit->plan_count, false, binding, text);
     return 0;
 }

@@ -58,4 +58,13 @@ int program_refuse(const struct program *program, const struct plan *plan, const
 int program_unit(const struct program *program, const struct plans *plans,
                  const struct binding *binding, struct unit *unit, struct buffer *headers);
 
+/* Whether a declaration of the unit is a definition of a function that other units see. */
+bool program_is_public(const struct declarations *declarations,
+                       const struct declaration *declaration);
+
+/* Appends a translation unit as plain C, without entries: what it uses of the prelude, what the type variables
+ * stand for, macros, headers and the user's text. Returns 0, or -1 when memory is out. */
+int program_text(const struct program *program, const struct translation *unit,
+                 const struct binding *binding, struct buffer *text);
+
 #endif

@@ -1,11 +1,17 @@
-"""Functions for others: the types of ctypes, and SciPy's low-level callables.
+"""Functions for others: the types of ctypes, SciPy's low-level callables, shared libraries with a header.
 
 The core describes what C passes by tuples (src/call/export.c); here they become what the others want.
 """
 
 import ctypes
+import os
+import re
+import shlex
+import tempfile
 
 import numpy as np
+
+from . import _core
 
 # ---- The types of ctypes ----
 
@@ -125,3 +131,75 @@ def make_low_level_callable(capsule, user_data):
         user_data = ctypes.c_void_p(address)
         user_data.owner = owner
     return LowLevelCallable(capsule, user_data)
+
+
+# ---- Shared libraries ----
+
+# The Library's own results: libtcc neither contracts nor takes overflow or aliasing for impossible.
+_ALWAYS = ("-std=gnu11", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-semantic-interposition",
+           "-ffunction-sections")  # fmt: skip
+_LINK = ("-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-Bsymbolic")
+# What libtcc has no use for (src/call/options.c): the others stand in the text.
+_NATIVE = re.compile(r"-O|-W|-g|-f|-m|-std=|-w|-pedantic|-pipe")
+_SYSTEM = re.compile(r"(/usr)?/lib(32|64)?(/[^/]*-linux-[^/]*)?$")
+
+
+def _split_flags(flags):
+    if flags is None:
+        return []
+    words = shlex.split(flags) if isinstance(flags, str) else list(flags)
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"save(): 'flags' must be a list of str, not of {type(word).__name__}")
+    return words
+
+
+def _header(name, includes, declarations):
+    guard = re.sub(r"\W", "_", os.path.basename(name), flags=re.ASCII).upper()
+    guard = guard if not guard[0].isdigit() else "H_" + guard
+    return b"".join([
+        f"#ifndef {guard}\n#define {guard}\n\n".encode(),
+        includes, b"\n" if includes else b"",
+        b'#ifdef __cplusplus\nextern "C" {\n#endif\n\n',
+        declarations,
+        b"\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n",
+    ])  # fmt: skip
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def _libraries(paths):
+    """Linker arguments for libraries; those of other folders are found again by their folder."""
+    folders = dict.fromkeys(os.path.dirname(path) for path in paths)
+    rpaths = [["-Xlinker", "-rpath", "-Xlinker", folder] for folder in folders if not _SYSTEM.match(folder)]
+    return [*paths, *sum(rpaths, []), "-lm"]
+
+
+def save(description, path, flags):
+    """Write a shared library, and a header beside it, from C text. Return their paths."""
+    units, exports, includes, declarations, include_dirs, libraries, own_flags = description
+    library = os.fsdecode(path)
+    header = os.path.splitext(library)[0] + ".h"
+    if header == library or os.path.basename(header) == ".h":
+        raise ValueError(f"save(): {library!r} is no name for a library: the header is to be {header!r}")
+    arguments = [*_ALWAYS, *filter(_NATIVE.match, own_flags), *_split_flags(flags)]
+    with (
+        tempfile.TemporaryDirectory(prefix="tinyweave-") as folder,
+        tempfile.TemporaryDirectory(prefix=".", dir=os.path.dirname(header) or ".") as beside,
+    ):
+        symbols = "{ global: " + "".join(f"{name}; " for name in exports) + "local: *; };\n"
+        script = _write(os.path.join(folder, "exports"), symbols.encode())
+        whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
+        _core._native_build(
+            [_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)],
+            library,
+            include_dirs=include_dirs,
+            extra_compile_args=arguments,
+            extra_link_args=[*_LINK, "-Xlinker", f"--version-script={script}", *_libraries(libraries)],
+        )
+        os.replace(whole, header)
+    return library, header
