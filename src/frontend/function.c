@@ -344,7 +344,7 @@ static int
 plan_declared(struct program *program, struct plans *plans, struct spot *spot)
 {
     struct translation *unit = &program->declare;
-    const struct source *own = &unit->sources[unit->count - 1];
+    const struct source *own = unit->count == 0 ? NULL : &unit->sources[unit->count - 1];
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
         if (source_of(unit, declaration->first) != own ||
