@@ -1108,7 +1108,7 @@ const char compile_doc[] =
     "are checked\n"
     "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or "
     "None,\n"
-    "    ``PyObject *`` any object.\n"
+    "    ``PyObject *`` any object, ``double (*f)(double)`` a callable or a C function.\n"
     "T : str, optional\n"
     "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on "
     "first "
