@@ -52,6 +52,7 @@ struct callback_run {
     struct callbacks *callbacks;
     const struct plan *plan;
     const struct binding *binding;
+    const long long *values;    /* of the function's integer parameters */
     struct callback_run *outer; /* the call this one happened in, on the same thread */
     PyObject *exception;        /* the first one that a callback raised */
     atomic_bool failed;         /* from then on callbacks return 0 */
@@ -464,17 +465,27 @@ has_passed(const struct callback_run *run, const struct callback *callback)
     return false;
 }
 
+/* The innermost call on this thread that passed the callback. */
+static struct callback_run *
+passing_run(const struct callback *callback)
+{
+    struct callback_run *run = innermost;
+    while (run != NULL && !has_passed(run, callback)) {
+        run = run->outer;
+    }
+    return run;
+}
+
 /* The call that an exception belongs to: of those on this thread, the innermost that passed the callback, then the
  * innermost of its Library, which C may have kept it for; else the latest that passed it. NULL: none runs. */
 static struct callback_run *
 find_run(const struct callback *callback)
 {
-    for (struct callback_run *run = innermost; run != NULL; run = run->outer) {
-        if (has_passed(run, callback)) {
-            return run;
-        }
+    struct callback_run *run = passing_run(callback);
+    if (run != NULL) {
+        return run;
     }
-    for (struct callback_run *run = innermost; run != NULL; run = run->outer) {
+    for (run = innermost; run != NULL; run = run->outer) {
         if (run->callbacks == callback->owner) {
             return run;
         }
@@ -511,6 +522,24 @@ read_values(const struct entry *entry)
     }
 }
 
+/* Sizes that are parameters of the function that took the callback: -1 when that call is over. */
+static void
+read_outer_values(const struct entry *entry, const struct callback_run *run)
+{
+    const struct plan *plan = entry->callback->plan;
+    for (int i = plan->c_count; i < plan->count; i++) {
+        entry->values[i] = run == NULL ? -1 : run->values[plan->parameters[i].source];
+    }
+}
+
+/* With the GIL, which guards the uses. */
+static const struct callback_run *
+latest_run(const struct callback *callback)
+{
+    const struct callback_run *run = passing_run(callback);
+    return run != NULL || callback->uses == NULL ? run : callback->uses->run;
+}
+
 static bool
 is_silent(const struct callback *callback)
 {
@@ -527,6 +556,7 @@ enter_python(struct callback *callback, const struct entry *entry)
         store_zeros(entry);
         return;
     }
+    read_outer_values(entry, latest_run(callback));
     struct stdio_pause pause;
     PyObject *library = Py_NewRef(callback->owner->library);
     callback->references++;
@@ -549,9 +579,10 @@ callback_enter(struct callback *callback, slot *slots)
     if (python_is_ending() && !began_late) {
         return;
     }
-    long long values[callback->result_slot + 1];
+    long long values[callback->plan->count + 1];
     struct entry entry = {callback, slots, values};
     read_values(&entry);
+    read_outer_values(&entry, passing_run(callback));
     if (innermost != NULL && atomic_load(&innermost->failed)) {
         store_zeros(&entry);
         return;
@@ -1074,8 +1105,9 @@ pass_user_data(const struct callback_run *run, slot *slots)
 
 int
 callback_run_enter(struct callback_run *run, struct kernel *kernel, call_code *code, slot *slots,
-                   struct pace *pace)
+                   const long long *values, struct pace *pace)
 {
+    run->values = values;
     pass_user_data(run, slots);
     run->ending = python_is_ending();
     run->outer = innermost;

@@ -50,9 +50,9 @@ void callback_run_free(struct callback_run *run);
  * the value alive until callback_run_free. Returns 0, or -1 with TypeError, or CompileError. */
 int callback_take(struct callback_run *run, int index, PyObject *value, void **pointer);
 
-/* Enters the function; once for a run. Returns 0, or -1 with the exception that a callback raised, the first one, or
+/* Enters the function; once for a run. `values` are those of its integer parameters. Returns 0, or -1 with the exception that a callback raised, the first one, or
  * that of call_function. */
 int callback_run_enter(struct callback_run *run, struct kernel *kernel, call_code *code,
-                       double (*slots)[2], struct pace *pace);
+                       double (*slots)[2], const long long *values, struct pace *pace);
 
 #endif

@@ -1545,7 +1545,7 @@ const char compile_doc[] =
     "are checked\n"
     "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or "
     "None,\n"
-    "    ``PyObject *`` any object.\n"
+    "    ``PyObject *`` any object, ``double (*f)(double)`` a callable or a C function.\n"
     "declare : str, optional\n"
     "    Prototypes apart from the source, in the functions' own order of parameters, for C that "
     "is not to be\n"

@@ -1023,7 +1023,7 @@ call_target(struct invocation *invocation, struct target *target)
                ? call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
                                &target->pace)
                : callback_run_enter(invocation->run, target->kernel, target->code,
-                                    invocation->slots, &target->pace);
+                                    invocation->slots, invocation->values, &target->pace);
 }
 
 static PyObject *

@@ -186,6 +186,7 @@ struct planner {
     const struct plan_context *context;
     const struct declaration *declaration; /* NULL: of a parameter that is a function */
     const struct type *type;               /* the function's */
+    const struct planner *outer;           /* of the function that takes it; NULL: it is none */
     const struct token *named;             /* where messages point that have no better place */
     size_t most_sizes;                     /* room for sizes apart */
     struct plan *plan;
@@ -395,6 +396,22 @@ add_size(struct planner *planner, const struct token *name)
     return planner->plan->count++;
 }
 
+/* A size of a callback's array that is a parameter of the function which takes the callback. -1: there is none. */
+static int
+add_outer_size(struct planner *planner, const struct token *name)
+{
+    const struct planner *outer = planner->outer;
+    int index = outer == NULL ? -1 : find_parameter(outer, name);
+    if (index < 0 || index >= outer->plan->c_count ||
+        !is_integer(number_of(outer->type->parameters[index].type, planner->context->variables))) {
+        return -1;
+    }
+    int size = add_size(planner, name);
+    planner->plan->parameters[size].role = ROLE_HIDDEN;
+    planner->plan->parameters[size].source = index;
+    return size;
+}
+
 /* The parameter that a name in an extent means; -1 with the spot. */
 static int
 resolve_name(struct planner *planner, const struct plan_parameter *parameter,
@@ -404,11 +421,12 @@ resolve_name(struct planner *planner, const struct plan_parameter *parameter,
     if (index < 0 && planner->context->apart) {
         return add_size(planner, name);
     }
+    index = index < 0 ? add_outer_size(planner, name) : index;
     if (index < 0) {
         return refuse_extent(planner, parameter, name, "is no parameter of the function");
     }
     const struct plan_parameter *named = &planner->plan->parameters[index];
-    if (named->role != ROLE_NUMBER || !is_integer(named->type)) {
+    if ((named->role != ROLE_NUMBER && !named->apart) || !is_integer(named->type)) {
         return refuse_extent(planner, parameter, name, "is no integer parameter");
     }
     return index;
@@ -895,6 +913,7 @@ plan_callback(struct planner *planner, struct plan_parameter *parameter,
     struct plan_context context = *planner->context;
     context.apart = false; /* C calls: it passes every size */
     inner.context = &context;
+    inner.outer = planner;
     inner.declaration = NULL;
     inner.type = function;
     inner.plan = plan;

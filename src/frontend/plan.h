@@ -128,7 +128,8 @@ struct plan_parameter {
     bool apart;   /* ROLE_HIDDEN: a size that is no parameter in C; it stands behind all that are */
     int argument; /* its place among Python's arguments; -1: none */
     int out;      /* its place among the array results; -1 */
-    int source;   /* ROLE_HIDDEN: the array that tells it */
+    int source; /* ROLE_HIDDEN: the array that tells it; apart, of a callback: the parameter of the function that
+                     takes it */
     int source_axis;
     int dimensions; /* of an array; -1: any shape */
     struct extent *extents;
