@@ -559,10 +559,8 @@ def test_prints(written):
 
 def test_prints_in_order_with_python(written):
     f = tw.ufunc(
-        r'int show(int a) { printf("C %d
-", a); PyObject *out = PySys_GetObject("stdout");'
-        r' Py_XDECREF(PyObject_CallMethod(out, "write", "s", "Python
-")); return a; }'
+        r'int show(int a) { printf("C %d\n", a); PyObject *out = PySys_GetObject("stdout");'
+        r' Py_XDECREF(PyObject_CallMethod(out, "write", "s", "Python\n")); return a; }'
     )
     f(np.arange(2, dtype="i4"))
     assert written.text == "C 0\nPython\nC 1\nPython\n"
