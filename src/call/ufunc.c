@@ -467,7 +467,7 @@ gufunc_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyOb
 const char ufunc_doc[] =
     "ufunc(source, *, T=None, U=None, identity=None, name=None, doc=None, headers=(),\n"
     "      define_macros=(), undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
-    "      extra_compile_args=())\n"
+    "      extra_compile_args=(), declare=None, force=False)\n"
     "--\n\n"
     "Make a numpy.ufunc of a C function of numbers.\n"
     "\n"
@@ -495,6 +495,8 @@ const char ufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
+    "declare, force\n"
+    "    As for tw.compile.\n"
     "\n"
     "Returns\n"
     "-------\n"
@@ -525,8 +527,8 @@ const char ufunc_doc[] =
 
 const char gufunc_doc[] =
     "gufunc(source, *, T=None, U=None, name=None, doc=None, headers=(), define_macros=(),\n"
-    "       undef_macros=(), include_dirs=(), libraries=(), library_dirs=(), "
-    "extra_compile_args=())\n"
+    "       undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
+    "       extra_compile_args=(), declare=None, force=False)\n"
     "--\n\n"
     "Make a generalized numpy.ufunc of a C function of arrays.\n"
     "\n"
@@ -551,6 +553,8 @@ const char gufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
+    "declare, force\n"
+    "    As for tw.compile.\n"
     "\n"
     "Returns\n"
     "-------\n"

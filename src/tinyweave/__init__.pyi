@@ -3,7 +3,8 @@ from inspect import Signature
 from os import PathLike
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_check_only
 
-from numpy import ndarray
+from numpy import bool_, ndarray, number
+from numpy import ufunc as _ufunc
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import numexpr as numexpr
@@ -22,10 +23,12 @@ __all__ = [
     "explain",
     "expression",
     "get_num_threads",
+    "gufunc",
     "inline",
     "numexpr",
     "set_num_threads",
     "templates",
+    "ufunc",
 ]
 
 __version__: Final[str]
@@ -138,6 +141,23 @@ def explain(
 ) -> str: ...
 def expression(text: str, *, math: Literal["numpy", "fast"] | None = None) -> Expression: ...
 def get_num_threads() -> int: ...
+def gufunc(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+    *,
+    T: str | None = None,
+    U: str | None = None,
+    name: str | None = None,
+    doc: str | None = None,
+    declare: str | None = None,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    force: bool = False,
+) -> _ufunc: ...
 def inline(
     code: str,
     arg_names: str | Sequence[str] = (),
@@ -156,3 +176,21 @@ def inline(
     verbose: int = 0,
 ) -> Any: ...
 def set_num_threads(n: SupportsIndex, /) -> int: ...
+def ufunc(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+    *,
+    T: str | None = None,
+    U: str | None = None,
+    identity: complex | number | bool_ | None = ...,
+    name: str | None = None,
+    doc: str | None = None,
+    declare: str | None = None,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    force: bool = False,
+) -> _ufunc: ...
