@@ -63,7 +63,9 @@ def test_the_readme_has_blocks():
     assert len(FENCED.findall((ROOT / "README.md").read_text(encoding="utf-8"))) >= 5
 
 
-@pytest.mark.parametrize("name", ["inline", "evaluate", "expression", "blitz", "explain", "extension"])
+@pytest.mark.parametrize(
+    "name", ["inline", "evaluate", "expression", "blitz", "explain", "extension", "ufunc", "gufunc"]
+)
 def test_examples_of(name):
     run_doctest(inspect.getdoc(getattr(tw, name)), given_names(), f"tw.{name}", 0)
 

@@ -343,12 +343,6 @@ loops_strided(const struct loop *loop)
                                           : loop->strided;
 }
 
-PyArrayMethod_StridedLoop *
-loops_contiguous(const struct loop *loop)
-{
-    return loop->loops->kind == LOOP_CORE || loop->guarded ? NULL : loop->contiguous;
-}
-
 /* A loop as NumPy 1 called it: those who look into a ufunc find it. An exception stays set. */
 static void
 plain_loop(char **data, const npy_intp *dimensions, const npy_intp *strides, void *pointer)
@@ -416,8 +410,7 @@ add_loop(struct loops *loops, const struct binding *binding)
         *(void **)&loop->entry = table[loops->plan - compile_shared(loops->library)->plans->items];
     }
     else {
-        *(void **)&loop->strided = table[LOOP_STRIDED];
-        *(void **)&loop->contiguous = table[LOOP_CONTIGUOUS];
+        *(void **)&loop->strided = table[0];
     }
     loops->functions[loops->count] = plain_loop;
     loops->data[loops->count] = loop;

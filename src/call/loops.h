@@ -14,10 +14,10 @@ struct kernel;
 /* The loop for one set of dtypes. */
 struct loop {
     const struct loops *loops;
-    struct kernel *kernel;                           /* the Library's */
-    bool guarded;                                    /* it needs the GIL, or prints */
-    PyArrayMethod_StridedLoop *strided, *contiguous; /* LOOP_ELEMENTS: compiled */
-    call_code *entry;                                /* LOOP_CORE: of the function */
+    struct kernel *kernel;              /* the Library's */
+    bool guarded;                       /* it needs the GIL, or prints */
+    PyArrayMethod_StridedLoop *strided; /* LOOP_ELEMENTS: compiled */
+    call_code *entry;                   /* LOOP_CORE: of the function */
 };
 
 /* What a ufunc refers to: kept by its `obj`. */
@@ -43,6 +43,5 @@ void loops_free(struct loops *loops);
 
 /* What NumPy gets of a loop. */
 PyArrayMethod_StridedLoop *loops_strided(const struct loop *loop);
-PyArrayMethod_StridedLoop *loops_contiguous(const struct loop *loop); /* NULL: there is none */
 
 #endif

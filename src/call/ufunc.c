@@ -147,9 +147,10 @@ is_whole(PyObject *value)
 static PyObject *
 with_all_bits(PyObject *identity, const PyArray_Descr *dtype)
 {
+    int overflow = 0;
     if (identity == NULL || !PyTypeNum_ISUNSIGNED(dtype->type_num) ||
-        !PyLong_CheckExact(identity) || PyLong_AsLong(identity) != -1) {
-        PyErr_Clear(); /* of an integer beyond long */
+        !PyLong_CheckExact(identity) || PyLong_AsLongAndOverflow(identity, &overflow) != -1 ||
+        overflow != 0) {
         return identity;
     }
     Py_DECREF(identity);
@@ -254,10 +255,22 @@ process_sizes(PyUFuncObject *ufunc, npy_intp *sizes)
     return result;
 }
 
-/* NumPy 2.0 has no such place: there sizes are not looked at, and expressions refused. */
+/* NumPy's default takes an out that is the very memory of an input for one that a loop over elements may write. Here
+ * C may read any element after it wrote another: NumPy is to copy, as in matmul. */
+static void
+set_outs(PyUFuncObject *ufunc)
+{
+    for (int i = ufunc->nin; i < ufunc->nargs; i++) {
+        ufunc->op_flags[i] = NPY_ITER_WRITEONLY | NPY_ITER_UPDATEIFCOPY | NPY_ITER_ALIGNED |
+                             NPY_ITER_ALLOCATE | NPY_ITER_NO_BROADCAST | NPY_ITER_NO_SUBTYPE;
+    }
+}
+
+/* NumPy 2.0 has no place for process_sizes: there sizes are not looked at, and expressions refused. */
 static int
 set_core(PyUFuncObject *ufunc, const struct loops *loops)
 {
+    set_outs(ufunc);
     if (PyArray_RUNTIME_VERSION >= NPY_2_1_API_VERSION) {
         ((struct later_ufunc *)ufunc)->process_core_dims = process_sizes;
     }
@@ -275,20 +288,16 @@ static int
 add_loop(PyUFuncObject *ufunc, const struct loop *loop, const char *types)
 {
     PyArray_DTypeMeta *dtypes[LOOP_OPERANDS];
-    PyType_Slot slots[4] = {{NPY_METH_strided_loop, (void *)loops_strided(loop)}};
-    int slot = 1;
+    PyType_Slot slots[3] = {{NPY_METH_strided_loop, (void *)loops_strided(loop)}};
     for (int i = 0; i < ufunc->nargs; i++) {
         PyArray_Descr *dtype = PyArray_DescrFromType(types[i]); /* NumPy's own: it lives on */
         dtypes[i] = NPY_DTYPE(dtype);
         Py_DECREF(dtype);
     }
-    if (loops_contiguous(loop) != NULL) {
-        slots[slot++] = (PyType_Slot){NPY_METH_contiguous_loop, (void *)loops_contiguous(loop)};
-    }
     bool reorderable = ufunc->identity != PyUFunc_None;
     if (reorderable && ufunc->identity != PyUFunc_ReorderableNone && ufunc->nin == 2 &&
         ufunc->nout == 1) {
-        slots[slot++] = (PyType_Slot){NPY_METH_get_reduction_initial, (void *)start_reduction};
+        slots[1] = (PyType_Slot){NPY_METH_get_reduction_initial, (void *)start_reduction};
     }
     PyArrayMethod_Spec spec = {
         .name = ufunc->name,
@@ -350,7 +359,7 @@ new_ufunc(struct loops *loops, const struct request *request)
 /* ---- Reading the arguments ---- */
 
 static int
-check_text(const struct request *request, PyObject *name, PyObject *value, PyObject **place)
+check_text(struct request *request, PyObject *name, PyObject *value, PyObject **place)
 {
     Py_ssize_t length;
     const char *text = PyUnicode_Check(value) ? PyUnicode_AsUTF8AndSize(value, &length) : "";
@@ -364,6 +373,10 @@ check_text(const struct request *request, PyObject *name, PyObject *value, PyObj
     }
     if (strlen(text) != (size_t)length) {
         PyErr_Format(PyExc_ValueError, "%s(): '%U' has a NUL character", request->maker, name);
+        return -1;
+    }
+    if (length == 0 && place == &request->name) {
+        PyErr_Format(PyExc_ValueError, "%s(): '%U' is empty", request->maker, name);
         return -1;
     }
     *place = value;
@@ -454,7 +467,7 @@ gufunc_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyOb
 const char ufunc_doc[] =
     "ufunc(source, *, T=None, U=None, identity=None, name=None, doc=None, headers=(),\n"
     "      define_macros=(), undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
-    "      extra_compile_args=())\n"
+    "      extra_compile_args=(), declare=None, force=False)\n"
     "--\n\n"
     "Make a numpy.ufunc of a C function of numbers.\n"
     "\n"
@@ -482,6 +495,8 @@ const char ufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
+    "declare, force\n"
+    "    As for tw.compile.\n"
     "\n"
     "Returns\n"
     "-------\n"
@@ -512,8 +527,8 @@ const char ufunc_doc[] =
 
 const char gufunc_doc[] =
     "gufunc(source, *, T=None, U=None, name=None, doc=None, headers=(), define_macros=(),\n"
-    "       undef_macros=(), include_dirs=(), libraries=(), library_dirs=(), "
-    "extra_compile_args=())\n"
+    "       undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
+    "       extra_compile_args=(), declare=None, force=False)\n"
     "--\n\n"
     "Make a generalized numpy.ufunc of a C function of arrays.\n"
     "\n"
@@ -538,6 +553,8 @@ const char gufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
+    "declare, force\n"
+    "    As for tw.compile.\n"
     "\n"
     "Returns\n"
     "-------\n"

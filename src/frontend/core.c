@@ -119,7 +119,10 @@ static int
 read_extent(struct reader *reader, const struct plan_parameter *array, const struct extent *extent)
 {
     if (extent->any) {
-        return refuse(reader, array, extent, "nothing tells this extent: write it as a parameter");
+        buffer_printf(reader->reason,
+                      "'%s' (%s): nothing tells its first extent: write a parameter there",
+                      array->name, array->declaration);
+        return -1;
     }
     bool any = false;
     int untold = find_untold(reader->plan, extent->expression, &any);

@@ -2,10 +2,13 @@
  *
  *   double sum(double a, double b) { ... }            becomes
  *
- *   tw_type_5 tw_strided(tw_pointer tw_context, tw_bytes const *tw_data, const tw_type_7 *tw_count,
- *                        const tw_type_7 *tw_strides, tw_pointer tw_auxdata)
+ *   tw_type_5 tw_loop(tw_pointer tw_context, tw_bytes const *tw_data, const tw_type_7 *tw_count,
+ *                     const tw_type_7 *tw_strides, tw_pointer tw_auxdata)
  *   {
  *       tw_type_7 tw_left = *tw_count, tw_s0 = tw_strides[0], tw_s1 = ..., tw_s2 = ...;
+ *       if (tw_s0 == sizeof(tw_type_12) && ...) {
+ *           <the same for contiguous operands, with four elements a turn>
+ *       }
  *       tw_bytes tw_p0 = tw_data[0], tw_p1 = ..., tw_p2 = ...;
  *       for (; tw_left >= 1; tw_left -= 1) {
  *           *(tw_type_12 *)tw_p2 = (sum)(*(tw_type_12 *)tw_p0, *(tw_type_12 *)tw_p1);
@@ -14,7 +17,7 @@
  *       return 0;
  *   }
  *
- * and a second one for contiguous operands, with four elements a turn.
+ * NumPy would choose between two loops, but its accumulate goes by the wrong strides there.
  */
 #include "loop.h"
 
@@ -170,15 +173,29 @@ static void
 write_head(const struct writer *writer)
 {
     buffer_printf(writer->text,
-                  "tw_type_%d %s(tw_pointer tw_context, tw_bytes const *tw_data, const tw_type_%d "
-                  "*tw_count, const tw_type_%d *tw_strides, tw_pointer tw_auxdata)\n{\n"
+                  "tw_type_%d tw_loop(tw_pointer tw_context, tw_bytes const *tw_data, const "
+                  "tw_type_%d *tw_count, const tw_type_%d *tw_strides, tw_pointer tw_auxdata)\n{\n"
                   "tw_type_%d tw_left = *tw_count",
-                  NPY_INT, writer->contiguous ? "tw_contiguous" : "tw_strided", NPY_LONG, NPY_LONG,
-                  NPY_LONG);
-    for (int i = 0; i < writer->operands.count && !writer->contiguous; i++) {
+                  NPY_INT, NPY_LONG, NPY_LONG, NPY_LONG);
+    for (int i = 0; i < writer->operands.count; i++) {
         buffer_printf(writer->text, ", tw_s%d = tw_strides[%d]", i, i);
     }
     buffer_append_string(writer->text, ";\n");
+}
+
+static void
+write_condition(const struct writer *writer)
+{
+    for (int i = 0; i < writer->operands.count; i++) {
+        buffer_printf(writer->text, "%s tw_s%d == sizeof(tw_type_%d)", i == 0 ? "if (" : " &&", i,
+                      type_at(writer, i));
+    }
+    buffer_append_string(writer->text, ") {\n");
+}
+
+static void
+write_pointers(const struct writer *writer)
+{
     for (int i = 0; i < writer->operands.count; i++) {
         if (writer->contiguous) {
             buffer_printf(writer->text, "tw_type_%d *tw_p%d = (tw_pointer)tw_data[%d];\n",
@@ -274,13 +291,17 @@ write_turns(const struct writer *writer, int elements)
 }
 
 static void
-write_loop(struct writer *writer, bool contiguous)
+write_loop(struct writer *writer)
 {
-    writer->contiguous = contiguous;
     write_head(writer);
-    if (contiguous) {
-        write_turns(writer, UNROLLED);
-    }
+    write_condition(writer);
+    writer->contiguous = true;
+    write_pointers(writer);
+    write_turns(writer, UNROLLED);
+    write_turns(writer, 1);
+    buffer_append_string(writer->text, "return 0;\n}\n");
+    writer->contiguous = false;
+    write_pointers(writer);
     write_turns(writer, 1);
     buffer_append_string(writer->text, "return 0;\n}\n");
 }
@@ -292,10 +313,8 @@ loop_text(const struct plan *plan, const struct binding *binding, const char *ca
     struct writer writer = {.text = text, .plan = plan, .binding = binding, .callee = callee};
     struct buffer reason = BUFFER_INIT;
     if (loop_read(plan, LOOP_ELEMENTS, &writer.operands, &reason) == 0) {
-        write_loop(&writer, false);
-        write_loop(&writer, true);
-        buffer_append_string(text, "tw_pointer " KERNEL_ENTRY
-                                   "[] = {(tw_pointer)tw_strided, (tw_pointer)tw_contiguous};\n");
+        write_loop(&writer);
+        buffer_append_string(text, "tw_pointer " KERNEL_ENTRY "[] = {(tw_pointer)tw_loop};\n");
     }
     buffer_free(&reason);
 }

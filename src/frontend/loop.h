@@ -32,13 +32,11 @@ struct loop_operands {
 int loop_read(const struct plan *plan, enum loop_kind kind, struct loop_operands *operands,
               struct buffer *reason);
 
-/* The indices of a LOOP_ELEMENTS unit's table. Both are NumPy's PyArrayMethod_StridedLoop. */
-enum { LOOP_STRIDED, LOOP_CONTIGUOUS };
-
 /* Appends the types that the loops' text is written with; it must stand before the user's macros. */
 void loop_types(struct buffer *text);
 
-/* Appends both loops of a function, and the table of them. `callee`: how C text calls the function. */
+/* Appends a function's loop, NumPy's PyArrayMethod_StridedLoop, and a table that has it alone. `callee`: how C text
+ * calls the function. */
 void loop_text(const struct plan *plan, const struct binding *binding, const char *callee,
                struct buffer *text);
 

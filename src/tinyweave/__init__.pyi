@@ -4,7 +4,8 @@ from os import PathLike
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_check_only
 
-from numpy import dtype, ndarray
+from numpy import bool_, dtype, ndarray, number
+from numpy import ufunc as _ufunc
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import ext_tools as ext_tools
@@ -26,10 +27,12 @@ __all__ = [
     "ext_tools",
     "extension",
     "get_num_threads",
+    "gufunc",
     "inline",
     "numexpr",
     "set_num_threads",
     "templates",
+    "ufunc",
 ]
 
 __version__: Final[str]
@@ -161,6 +164,23 @@ def extension(
     compat: bool | None = None,
 ) -> ModuleType: ...
 def get_num_threads() -> int: ...
+def gufunc(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+    *,
+    T: str | None = None,
+    U: str | None = None,
+    name: str | None = None,
+    doc: str | None = None,
+    declare: str | None = None,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    force: bool = False,
+) -> _ufunc: ...
 def inline(
     code: str,
     arg_names: str | Sequence[str] = (),
@@ -179,3 +199,21 @@ def inline(
     verbose: int = 0,
 ) -> Any: ...
 def set_num_threads(n: SupportsIndex, /) -> int: ...
+def ufunc(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+    *,
+    T: str | None = None,
+    U: str | None = None,
+    identity: complex | number | bool_ | None = ...,
+    name: str | None = None,
+    doc: str | None = None,
+    declare: str | None = None,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    force: bool = False,
+) -> _ufunc: ...
