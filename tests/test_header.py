@@ -146,8 +146,10 @@ def test_predefined_macros():
     lines += subprocess.run(
         ["gcc", "-E", "-dM", "-"], input="", capture_output=True, text=True
     ).stdout.splitlines()
-    source = (Path(__file__).parent.parent / "src/frontend/preprocess.c").read_text()
-    lines += re.findall(r"#define [^\\]*", source[source.index("PREDEFINED") :])
+    source = Path(__file__).parent.parent / "src/frontend/preprocess.c"
+    if not source.exists():
+        pytest.skip("needs the sources")
+    lines += re.findall(r"#define [^\\]*", source.read_text().partition("PREDEFINED")[2])
     names = {line.split()[1] for line in lines}
     objects = sorted(name for name in names if "(" not in name and name.isidentifier())
     calls = sorted({name.split("(")[0] for name in names if "(" in name})
@@ -235,8 +237,8 @@ def test_quoted_names_look_beside_the_header(tree):
 
 @pytest.mark.parametrize(
     "include",
-    ["#define H <a.h>\n#include H\n", '#define H "a.h"\n#include H\n', "#define N a\n#define H <N.h>\n#include H\n",
-     "#define f(x) <x.h>\n#include f(a)\n"],
+    ["#define H <a.h>\n#include H\n", '#define H "a.h"\n#include H\n',
+     "#define N a\n#define H <N.h>\n#include H\n", "#define f(x) <x.h>\n#include f(a)\n"],
 )  # fmt: skip
 def test_names_made_by_macros(tree, include):
     make(tree, {"second/a.h": "int a;\n"})
