@@ -672,6 +672,12 @@ plan_result(struct planner *planner)
     else if (type->kind == TYPE_POINTER && type->target->kind == TYPE_ARRAY) {
         return plan_result_array(planner, type->target);
     }
+    else if (planner->declaration != NULL && planner->declaration->out != NULL) {
+        return spot_fail(planner->spot, planner->context->source, planner->declaration->out,
+                         "'out' in front of %s() needs the dimensions of its result: "
+                         "double (*%s(int n))[n]",
+                         plan->name, plan->name);
+    }
     else if (type->kind == TYPE_POINTER) {
         const struct type *target = type->target;
         bool text = target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
