@@ -726,7 +726,7 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->key = Py_NewRef(key);
     library->shared.plans = &library->plans;
     library->shared.kernel_for = library_kernel;
-    library->shared.callbacks = callbacks_new(state, (PyObject *)library);
+    library->shared.callbacks = callbacks_new(state, (PyObject *)library, &library->shared.records);
     for (int i = 0; i < TYPE_VARIABLES && !PyErr_Occurred(); i++) {
         const char *letters =
             request->letters[i] == NULL ? NULL : PyUnicode_AsUTF8(request->letters[i]);

@@ -891,14 +891,17 @@ has_extents(const struct plan_parameter *parameter)
     return parameter->dimensions >= 0;
 }
 
-/* In a callback an array of unknown extent is an address, and so is a function. */
+/* In a callback a pointer to a struct is one struct, an array of unknown extent an address, and so is a function. */
 static void
 plan_addresses(struct plan *plan)
 {
     for (int i = 0; i < plan->c_count; i++) {
         struct plan_parameter *parameter = &plan->parameters[i];
         bool array = parameter->role == ROLE_IN || parameter->role == ROLE_INOUT;
-        if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
+        if (array && parameter->dimensions < 0 && plan_is_record(parameter->type)) {
+            parameter->dimensions = 0; /* one struct */
+        }
+        else if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
             parameter->role = ROLE_POINTER;
         }
     }
