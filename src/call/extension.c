@@ -424,8 +424,10 @@ raise_no_init(const struct build *build, const struct image *image, const char *
     image_symbols(image, note_function, &inventory);
     say_inventory(&inventory, text, sizeof(text));
     if (find_name(build, wanted, &spot)) {
-        snprintf(spot.message, sizeof(spot.message),
-                 "%s is static, or left out by an #if: init functions are PyMODINIT_FUNC", wanted);
+        snprintf(
+            spot.message, sizeof(spot.message),
+            "%s is static, left out by an #if, or no function: init functions are PyMODINIT_FUNC",
+            wanted);
     }
     else {
         find_name(build, inventory.modern[0] != '\0' ? inventory.modern : inventory.old, &spot);
@@ -440,7 +442,7 @@ find_init(const struct build *build, const struct image *image, PyObject *const 
 {
     for (int old = 0; old < (build->texts.compat ? 2 : 1); old++) {
         const char *symbol = PyBytes_AS_STRING(wanted[old]);
-        start->function = image_symbol(image, symbol);
+        start->function = image_function(image, symbol);
         if (start->function != NULL) {
             start->old = old;
             return symbol;
