@@ -666,8 +666,19 @@ def test_long_double_arithmetic_is_refused_and_its_mention_is_not():
     with pytest.raises(tw.CompileError, match="long double is not supported") as caught:
         tw.extension(COUNTER + "long double f(long double x) { return 10 / (1 + x); }", "counter")
     assert caught.value.lineno == COUNTER.count("\n") + 1
+    for member in ("u.d", "(&u)->d"):
+        with pytest.raises(tw.CompileError, match="long double is not supported"):
+            text = "static union { long double d; } u;\ndouble f(void) { return 10 / (1 + MEMBER); }"
+            tw.extension(COUNTER + text.replace("MEMBER", member), "counter")
     mention = "union align { long double d; long l; };\nenum { size = sizeof(long double) };\n"
     assert tw.extension(mention + COUNTER, "counter").step() == 1
+
+
+@pytest.mark.parametrize("word", ["__thread int x;", "_Thread_local int x;", "double _Complex z;"])
+def test_words_that_libtcc_lacks_are_named(word):
+    with pytest.raises(tw.CompileError, match="not supported"):
+        tw.extension(COUNTER + word, "counter")
+    assert tw.extension(f"#ifdef NOWHERE\n{word}\n#endif\n" + COUNTER, "counter").step() == 1
 
 
 def test_strides_that_libtcc_gets_wrong_are_refused():

@@ -464,3 +464,29 @@ def test_sources_of_today_work_too():
         PyMODINIT_FUNC PyInit_now(void) { return PyModule_Create(&def); }
     """
     assert tw.extension(source, "now", compat=True).__doc__ == "Today."
+
+
+def test_a_source_for_both_has_the_slots_of_today():
+    source = """
+        #include <Python.h>
+        typedef struct { PyObject_HEAD long n; } Number;
+        static PyTypeObject NumberType;
+        static PyObject *divide(PyObject *a, PyObject *b) { return PyString_FromString("remainder"); }
+        static PyNumberMethods number = {0, 0, 0, divide};
+        static PyTypeObject NumberType = {
+            PyVarObject_HEAD_INIT(NULL, 0) "both.Number", sizeof(Number), .tp_as_number = &number,
+            .tp_new = PyType_GenericNew, .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_CHECKTYPES,
+        };
+        static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, "both", NULL, -1, NULL};
+        PyMODINIT_FUNC PyInit_both(void)
+        {
+            PyObject *module = PyModule_Create(&def);
+            NumberType.ob_type = &PyType_Type;
+            if (PyType_Ready(&NumberType) < 0) return NULL;
+            PyModule_AddObject(module, "number", PyObject_CallFunction((PyObject *)&NumberType, NULL));
+            PyModule_AddObject(module, "five", PyInt_FromLong(5));
+            return module;
+        }
+    """
+    module = tw.extension(source, "both", compat=True)
+    assert (module.five, module.number % 3) == (5, "remainder")

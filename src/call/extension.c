@@ -241,6 +241,17 @@ raise_spot(const struct build *build, const struct spot *spot, const char *file)
                 file[0] != '\0' ? file : file_of(build, spot->source));
 }
 
+/* libtcc stops at a word it does not know (__thread, _Complex): says so in place of what it expected there. */
+static void
+name_word(struct spot *spot)
+{
+    struct spot word;
+    if (spot->source != NULL && check_source(spot->source, false, &word) < 0 &&
+        word.message[0] != '\0' && word.line == spot->line) {
+        *spot = word;
+    }
+}
+
 /* A source that fails for its age is told what helps. */
 static void
 add_age(const struct build *build, struct spot *spot)
@@ -271,6 +282,9 @@ raise_problem(const struct build *build, const struct problem *problem)
     struct spot spot = {0};
     char file[256];
     if (report_locate(problem, sources, count, &spot, file)) {
+        if (problem->kind == PROBLEM_COMPILE && file[0] == '\0') {
+            name_word(&spot);
+        }
         add_age(build, &spot);
         raise_spot(build, &spot, file);
     }

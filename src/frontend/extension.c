@@ -134,31 +134,6 @@ extension_free(struct module_texts *texts)
     }
 }
 
-/* ---- The unit ---- */
-
-int
-extension_unit(const struct module_texts *texts, struct unit *unit, struct buffer *headers)
-{
-    for (size_t i = 0; i < texts->count; i++) {
-        const struct module_text *text = &texts->items[i];
-        if (i > 0) {
-            buffer_append(&unit->text, "", 1);
-        }
-        if (preamble_unit(&text->preamble, unit, headers) < 0) {
-            return -1;
-        }
-        buffer_append_string(&unit->text, "#line 1 \"tw:generated\"\n"
-                                          "#include <tinyweave/extension.h>\n");
-        for (int k = 0; k <= PREAMBLE_TEXTS; k++) {
-            preamble_append(&text->seen[k], &unit->text);
-        }
-    }
-    unit->strict = false; /* real modules are full of what libtcc warns of */
-    unit->interpreter = unit->needs_gil = unit->extension = true;
-    unit->unnamed_members = texts->compat;
-    return unit->text.failed || headers->failed ? -1 : 0;
-}
-
 /* ---- Of which age ---- */
 
 static bool
@@ -184,11 +159,45 @@ has_prefix(const struct module_texts *texts, const char *const *prefixes)
     return false;
 }
 
+/* Whether they know of Python 3, perhaps beside Python 2. */
+static bool
+is_modern(const struct module_texts *texts)
+{
+    static const char *const prefixes[] = {"PyInit_", "PyModule_Create", "PyModuleDef", NULL};
+    return has_prefix(texts, prefixes);
+}
+
 bool
 extension_is_old(const struct module_texts *texts)
 {
     static const char *const old[] = {"Py_InitModule", "PyString_", "PyInt_",     "DL_EXPORT",
                                       "staticforward", "PyMODINIT", "statichere", NULL};
-    static const char *const modern[] = {"PyInit_", "PyModule_Create", "PyModuleDef", NULL};
-    return has_prefix(texts, old) && !has_prefix(texts, modern);
+    return has_prefix(texts, old) && !is_modern(texts);
+}
+
+/* ---- The unit ---- */
+
+int
+extension_unit(const struct module_texts *texts, struct unit *unit, struct buffer *headers)
+{
+    bool mixed = texts->compat && is_modern(texts);
+    for (size_t i = 0; i < texts->count; i++) {
+        const struct module_text *text = &texts->items[i];
+        if (i > 0) {
+            buffer_append(&unit->text, "", 1);
+        }
+        if (preamble_unit(&text->preamble, unit, headers) < 0) {
+            return -1;
+        }
+        buffer_append_string(&unit->text, "#line 1 \"tw:generated\"\n"
+                                          "#include <tinyweave/extension.h>\n");
+        buffer_append_string(&unit->text, mixed ? "#define TINYWEAVE_SLOTS_OF_TODAY\n" : "");
+        for (int k = 0; k <= PREAMBLE_TEXTS; k++) {
+            preamble_append(&text->seen[k], &unit->text);
+        }
+    }
+    unit->strict = false; /* real modules are full of what libtcc warns of */
+    unit->interpreter = unit->needs_gil = unit->extension = true;
+    unit->unnamed_members = texts->compat;
+    return unit->text.failed || headers->failed ? -1 : 0;
 }
