@@ -330,6 +330,11 @@ def test_two_type_variables():
         f(1.0, 2.5)
 
 
+def test_the_second_variable_alone():
+    f = tw.ufunc("U f(U a) { return -a; }", U="hf")
+    assert f.types == ["h->h", "f->f"]
+
+
 def test_dtype_and_signature():
     assert add(np.int8(1), np.int8(2), dtype="f4").dtype == np.float32
     assert add(1.5, 2, signature="ii->i", casting="unsafe") == 3

@@ -158,18 +158,41 @@ fill_arrays(struct core_run *run, PyArrayMethod_Context *context, const npy_intp
     return 0;
 }
 
-/* The sizes are the same in all calls of an inner loop; that they fit was checked (check_sizes). */
-static void
-fill_sizes(struct core_run *run, const npy_intp *dimensions)
+/* NumPy may have let go of the GIL. */
+static int
+raise_no_memory(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_NoMemory();
+    PyGILState_Release(gil);
+    return -1;
+}
+
+static int
+raise_size(const struct loops *loops, int parameter, npy_intp size)
+{
+    const struct plan_parameter *named = &loops->plan->parameters[parameter];
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_Format(PyExc_OverflowError, "%s(): %s = %zd is too large for '%s'", loops->name,
+                 named->name, (Py_ssize_t)size, named->declaration);
+    PyGILState_Release(gil);
+    return -1;
+}
+
+/* The sizes are the same in all calls of an inner loop. Returns 0, or -1 with an exception. */
+static int
+fill_sizes(const struct core_run *run, const npy_intp *dimensions)
 {
     const struct loops *loops = run->loop->loops;
     for (int i = 0; i < loops->core.count; i++) {
         int parameter = loops->core.dimensions[i].parameter;
-        if (parameter >= 0) {
-            function_write_integer(loops->plan->parameters[parameter].type, dimensions[1 + i],
-                                   run->slots[parameter]);
+        npy_intp size = dimensions[1 + i];
+        if (parameter >= 0 && function_write_integer(loops->plan->parameters[parameter].type, size,
+                                                     run->slots[parameter]) < 0) {
+            return raise_size(loops, parameter, size);
         }
     }
+    return 0;
 }
 
 static void
@@ -262,16 +285,6 @@ run_calls(const struct core_run *run, char *const *data, npy_intp count, const n
     return loop->guarded ? leave_guarded(loop, &call) : 0;
 }
 
-/* NumPy may have let go of the GIL. */
-static int
-raise_no_memory(void)
-{
-    PyGILState_STATE gil = PyGILState_Ensure();
-    PyErr_NoMemory();
-    PyGILState_Release(gil);
-    return -1;
-}
-
 static int
 run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *data,
          const npy_intp *dimensions, const npy_intp *strides)
@@ -284,8 +297,7 @@ run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *d
     if (run.slots == NULL || fill_arrays(&run, context, dimensions, strides) < 0) {
         raise_no_memory();
     }
-    else {
-        fill_sizes(&run, dimensions);
+    else if (fill_sizes(&run, dimensions) == 0) {
         result = run_calls(&run, data, dimensions[0], strides);
     }
     for (int i = 0; i < loop->loops->operands.count; i++) {

@@ -192,25 +192,6 @@ struct later_ufunc {
     int (*process_core_dims)(PyUFuncObject *ufunc, npy_intp *sizes);
 };
 
-/* Returns 0, or -1 with an exception: a size that the C parameter's type cannot hold. */
-static int
-check_size(const struct loops *loops, int dimension, npy_intp size, long long *values)
-{
-    int parameter = loops->core.dimensions[dimension].parameter;
-    double slot[2];
-    if (parameter < 0 || size < 0) {
-        return 0;
-    }
-    values[parameter] = size;
-    if (function_write_integer(loops->plan->parameters[parameter].type, size, slot) < 0) {
-        PyErr_Format(PyExc_OverflowError, "%s(): %s = %zd is too large for '%s'", loops->name,
-                     loops->plan->parameters[parameter].name, (Py_ssize_t)size,
-                     loops->plan->parameters[parameter].declaration);
-        return -1;
-    }
-    return 0;
-}
-
 /* Fills the size of an out's dimension, or compares it with that of out=. */
 static int
 compute_size(const struct loops *loops, int dimension, const long long *values, npy_intp *size)
@@ -245,8 +226,11 @@ process_sizes(PyUFuncObject *ufunc, npy_intp *sizes)
         PyErr_NoMemory();
         return -1;
     }
-    for (int i = 0; i < loops->core.count && result == 0; i++) {
-        result = check_size(loops, i, sizes[i], values);
+    for (int i = 0; i < loops->core.count; i++) {
+        int parameter = loops->core.dimensions[i].parameter;
+        if (parameter >= 0) {
+            values[parameter] = sizes[i];
+        }
     }
     for (int i = 0; i < loops->core.count && result == 0; i++) {
         result = compute_size(loops, i, values, &sizes[i]);
@@ -266,19 +250,19 @@ set_outs(PyUFuncObject *ufunc)
     }
 }
 
-/* NumPy 2.0 has no place for process_sizes: there sizes are not looked at, and expressions refused. */
 static int
 set_core(PyUFuncObject *ufunc, const struct loops *loops)
 {
     set_outs(ufunc);
-    if (PyArray_RUNTIME_VERSION >= NPY_2_1_API_VERSION) {
-        ((struct later_ufunc *)ufunc)->process_core_dims = process_sizes;
+    if (!loops->core.computed) {
+        return 0;
     }
-    else if (loops->core.computed) {
-        PyErr_Format(PyExc_NotImplementedError,
-                     "gufunc(): an extent of an out that is an expression needs NumPy 2.1");
+    if (PyArray_RUNTIME_VERSION < NPY_2_1_API_VERSION) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "gufunc(): an extent of an out that is an expression needs NumPy 2.1");
         return -1;
     }
+    ((struct later_ufunc *)ufunc)->process_core_dims = process_sizes;
     return 0;
 }
 
