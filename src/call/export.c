@@ -378,7 +378,15 @@ const char export_save_doc[] =
     "FileNotFoundError\n"
     "    There is no C compiler.\n"
     "OSError, TypeError, ValueError\n"
-    "    The files cannot be written; an argument is wrong.\n";
+    "    The files cannot be written; an argument is wrong.\n\n"
+    "Examples\n"
+    "--------\n"
+    ">>> import os, tempfile\n"
+    ">>> lib = tw.compile('int answer(void) { return 42; }')\n"
+    ">>> with tempfile.TemporaryDirectory() as folder:\n"
+    "...     library, header = lib.save(os.path.join(folder, 'kernels.so'))\n"
+    "...     print(os.listdir(folder) != [])\n"
+    "True";
 
 PyObject *
 export_save(const struct export_program *program, PyObject *arguments, PyObject *keywords)

@@ -195,28 +195,24 @@ write_unit(struct writer *writer, const struct translation *unit, size_t binding
     return 0;
 }
 
-/* What the declarations of the prelude may link to and libc has not, or only as a macro. */
+/* What the declarations of the prelude may link to and C has only as a macro, or not at all. */
 static void
 write_support(struct buffer *text)
 {
-    static const char *const macros[] = {"isfinite", "isnormal", "signbit", "isnan", "isinf", NULL};
+    static const char *const tests[] = {"isfinite", "isnormal", "signbit"};
     static const char *const comparisons[] = {"isgreater",   "isgreaterequal", "isless",
-                                              "islessequal", "islessgreater",  "isunordered",
-                                              NULL};
+                                              "islessequal", "islessgreater",  "isunordered"};
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
     buffer_append_string(text, complex_source);
-    for (size_t i = 0; macros[i] != NULL; i++) {
+    for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) {
         buffer_printf(text, "#undef %s\nint (%s)(double x) { return __builtin_%s(x) != 0; }\n",
-                      macros[i], macros[i], macros[i]);
+                      tests[i], tests[i], tests[i]);
     }
-    for (size_t i = 0; comparisons[i] != NULL; i++) {
+    for (size_t i = 0; i < sizeof(comparisons) / sizeof(*comparisons); i++) {
         buffer_printf(text,
                       "#undef %s\nint (%s)(double x, double y) { return __builtin_%s(x, y); }\n",
                       comparisons[i], comparisons[i], comparisons[i]);
     }
-    buffer_append_string(text, "#undef fpclassify\nint (fpclassify)(double x)\n"
-                               "{ return __builtin_fpclassify(FP_NAN, FP_INFINITE, FP_NORMAL, "
-                               "FP_SUBNORMAL, FP_ZERO, x); }\n");
 }
 
 static int

@@ -136,8 +136,8 @@ def make_low_level_callable(capsule, user_data):
 # ---- Shared libraries ----
 
 # The Library's own results: libtcc neither contracts nor takes overflow or aliasing for impossible.
-_ALWAYS = ("-std=gnu11", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-semantic-interposition",
-           "-ffunction-sections")  # fmt: skip
+_ALWAYS = ("-std=gnu11", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off",
+           "-fno-semantic-interposition", "-ffunction-sections")  # fmt: skip
 _LINK = ("-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-Bsymbolic")
 # What libtcc has no use for (src/call/options.c): the others stand in the text.
 _NATIVE = re.compile(r"-O|-W|-g|-f|-m|-std=|-w|-pedantic|-pipe")
