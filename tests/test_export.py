@@ -768,3 +768,67 @@ def test_references_of_save(tmp_path, gcc):
     for _ in range(3):
         round_trip()
     assert (sys.getrefcount(lib), sys.getrefcount(refused), sys.getrefcount(tw._core)) == before
+
+
+MANY_TYPES = r"""
+#include <stdio.h>
+#include "own/types.h"
+#define DECLARE(name) typedef struct name##_s { int v; } name
+DECLARE(box);
+_Static_assert(sizeof(int) == 4, "int");
+struct __attribute__((packed)) tight { char c; int n; } __attribute__((aligned(2)));
+typedef int (*compare)(const void *, const void *);
+typedef double vector[3];
+union value { int i; struct { float x, y; } parts; double d[2]; };
+static struct { int a; } hidden = { 1 };
+static const int table[] = { 1, 2, 3 };
+struct list { struct list *next; struct item *items; };
+struct item { struct list *owner; enum { ONE = 1, TWO = ONE + 1 } kind; };
+struct made { int q; } *make(int n) { static struct made m; m.q = n; return &m; }
+static int local(void) { struct inner { int a; } x = { 1 }; return x.a; }
+int uses(box *b, struct tight *t, compare c, vector v, union value *u)
+{
+    return b->v + hidden.a + table[0] + local();
+}
+int lists(struct list *l, struct opaque *o) { return 1; }
+void print(FILE *f, int n) { fprintf(f, "%d\n", n); }
+unsigned long long int big(unsigned x) { return x; }
+extern int called(int (*f)(int n, const double *a), signed char x);
+int called(int (*f)(int n, const double *a), signed char x) { double a[2] = {1, 2}; return f(2, a) + x; }
+tagged *tag(tagged *t, count_t n) { return t; }
+int nameless(int, double);
+int nameless(int a, double b) { return a; }
+void rows(int n, double a[n][3], volatile int *q, int *const r) { a[0][0] = *q + *r; }
+int many(int n, int m, const double a[const restrict static n], float b[2*n+m], char *s) { return n; }
+int trailing(int n) // a comment behind
+{ return n; }
+"""
+
+
+def test_header_of_many_types(tmp_path, gcc):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "types.h").write_text(
+        "#pragma once\n#include <stdint.h>\n/* doc */ typedef struct tagged { int x; uint16_t y; } tagged;\n"
+        "typedef unsigned count_t;\n"
+    )
+    (tmp_path / "source.c").write_text(MANY_TYPES)
+    header = build(tw.compile(tmp_path / "source.c"), tmp_path)
+    for word in "hidden", "table", "inner", "local", "own/", "_Static_assert", "comment behind":
+        assert word not in header
+    for text in "struct made *make(int n);", "struct opaque;", "const double a[const restrict static n]":
+        assert text in header
+    program = '#include "kernels.h"\nint main(void) { box b = {3}; return uses(&b, 0, 0, 0, 0) - 6; }\n'
+    run_c(tmp_path, program, "gcc", "-std=c11", "-pedantic", "-Wno-nonnull")
+    run_c(tmp_path, program, "g++", "-std=c++17")
+
+
+def test_pickle_without_its_header(tmp_path):
+    (tmp_path / "own.h").write_text("#define OWN 5\n")
+    lib = tw.compile('#include "own.h"\nint f(int n) { return n + OWN; }', include_dirs=[tmp_path])
+    data = pickle.dumps(lib.f)
+    (tmp_path / "own.h").unlink()
+    del lib
+    tw.cache.clear()
+    gc.collect()
+    with pytest.raises(tw.CompileError, match="own.h"):
+        pickle.loads(data)(1)
