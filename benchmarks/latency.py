@@ -7,6 +7,7 @@ measured in turn, round after round, and the median of the rounds is shown: rati
 A package that is not installed is left out by name. Nothing is asserted; tests/ does that.
 """
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -34,6 +35,13 @@ void add(int n, const double a[n], const double b[n], out double c[n])
 {
     for (int i = 0; i < n; i++) c[i] = a[i] + b[i];
 }
+double each(double (*f)(double), int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += f(i);
+    return sum;
+}
+double same(double x) { return x; }
 """
 
 # Run in a process of its own, since the cache's folder and mode are read at import: milliseconds from text
@@ -301,6 +309,24 @@ def measure_calls(packages, case):
     return collect(ROUNDS, measure)
 
 
+def measure_callbacks(tinyweave):
+    """Nanoseconds that a callback takes; the same C loop calls each of them."""
+    lib = tinyweave.tw.compile(FUNCTIONS)
+    pointer = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
+
+    def same(x):
+        return x
+
+    values = {OURS: same, "ctypes, CFUNCTYPE": pointer(same), f"{OURS}, a Library's function": lib.same}
+
+    def measure():
+        for row, value in values.items():
+            yield row, 1e9 * Timer(lambda value=value: lib.each(value, CALLS)).timeit(1) / CALLS
+        yield "Python, f(x)", 1e9 * Timer("f(x)", globals={"f": same, "x": 1.0}).timeit(CALLS) / CALLS
+
+    return collect(ROUNDS, measure)
+
+
 def print_table(title, medians, unit, digits):
     print(f"\n{title}")
     for row, value in medians.items():
@@ -337,6 +363,7 @@ def main(folder):
     )
     print_table("Warm call, two float scalars", measure_calls(packages, "scalars"), "ns", 0)
     print_table(f"Warm call, c = a + b over arrays of {ELEMENTS}", measure_calls(packages, "arrays"), "ns", 0)
+    print_table("A callback, one float, from a loop in C", measure_callbacks(packages[0]), "ns", 0)
     if missing:
         print(f"\nLeft out: {', '.join(missing)}")
 

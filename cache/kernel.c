@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../runtime/blocks.h"
+#include "../runtime/extension.h"
 #include "../runtime/symbols.h"
 #include "../src/backend/library.h"
 #include "../src/backend/machine.h"
@@ -63,6 +64,9 @@ kernel_key(const struct state *state, const struct unit *unit, const struct buff
     key_string(&sha, "machine", machine_name);
     key_field(&sha, "signature", unit->signature.data, unit->signature.size);
     key_string(&sha, "interpreter", unit->interpreter ? "yes" : "no");
+    if (unit->extension) {
+        key_string(&sha, "extension", unit->unnamed_members ? "unnamed members" : "");
+    }
     for (size_t i = 0; i < unit->include_dirs.count; i++) {
         key_string(&sha, "include folder", unit->include_dirs.items[i]);
     }
@@ -178,12 +182,30 @@ struct resolution {
     const struct unit *unit;
 };
 
+/* A whole module has all that the interpreter exports, as if the dynamic linker had loaded it. */
+static const void *
+resolve_extension(struct kernel *kernel, const char *name)
+{
+    kernel->finds_state |= strcmp(name, "PyState_FindModule") == 0;
+    const void *address = extension_symbol(name);
+    if (address == NULL) {
+        address = library_symbol(kernel->handles, kernel->handle_count, name);
+    }
+    if (address == NULL) {
+        address = resolve_helper(kernel->state, name);
+    }
+    return address == NULL ? library_process_symbol(name) : address;
+}
+
 /* The whitelist first, so that printf is ours even where a library would lead to libc's. */
 static const void *
 resolve(void *context, const char *name)
 {
     struct resolution *resolution = context;
     struct kernel *kernel = resolution->kernel;
+    if (resolution->unit->extension) {
+        return resolve_extension(kernel, name);
+    }
     const struct symbol *symbol = symbol_find(name, strlen(name));
     if (symbol != NULL && symbol->address != NULL) {
         kernel->needs_gil |= symbol->symbol_class == SYMBOL_PYTHON;
@@ -220,6 +242,7 @@ destroy_kernel(struct memory_entry *entry)
     }
     library_close_all(kernel->handles, kernel->handle_count);
     free(kernel->handles);
+    buffer_free(&kernel->object);
     free(kernel);
 }
 
@@ -255,6 +278,36 @@ new_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_S
     return kernel;
 }
 
+static struct image *
+load_image(struct kernel *kernel, const struct unit *unit, const struct buffer *object,
+           struct problem *problem)
+{
+    struct object bytes = {(const unsigned char *)object->data, object->size};
+    struct resolution resolution = {kernel, unit};
+    return image_load(kernel->state->heap, &bytes, 1, resolve, &resolution, problem);
+}
+
+/* A module that is loaded again starts with fresh variables, out of these bytes. */
+static struct kernel *
+keep_object(struct kernel *kernel, const struct buffer *object, struct problem *problem)
+{
+    buffer_append(&kernel->object, object->data, object->size);
+    if (kernel->object.failed) {
+        kernel_release(kernel);
+        problem_set(problem, PROBLEM_MEMORY, "out of memory");
+        return NULL;
+    }
+    return kernel;
+}
+
+struct image *
+kernel_take_image(struct kernel *kernel, const struct unit *unit, struct problem *problem)
+{
+    struct image *image = kernel->image;
+    kernel->image = NULL;
+    return image != NULL ? image : load_image(kernel, unit, &kernel->object, problem);
+}
+
 static struct kernel *
 load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
             const struct buffer *object, struct problem *problem)
@@ -263,10 +316,11 @@ load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_
     if (kernel == NULL) {
         return NULL;
     }
-    struct object bytes = {(const unsigned char *)object->data, object->size};
-    struct resolution resolution = {kernel, unit};
-    kernel->image = image_load(state->heap, &bytes, 1, resolve, &resolution, problem);
+    kernel->image = load_image(kernel, unit, object, problem);
     void *entry_point = NULL;
+    if (kernel->image != NULL && unit->extension) {
+        return keep_object(kernel, object, problem);
+    }
     if (kernel->image != NULL) {
         entry_point = image_symbol(kernel->image, KERNEL_ENTRY);
         if (entry_point == NULL) {
@@ -283,18 +337,24 @@ load_kernel(struct state *state, const struct unit *unit, const uint8_t key[KEY_
 
 /* ---- Disk, compiler ---- */
 
+static bool
+object_from_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
+                 struct buffer *object)
+{
+    if (unit->uncacheable || disk_mode(state->disk) == DISK_OFF) {
+        return false;
+    }
+    bool hit;
+    Py_BEGIN_ALLOW_THREADS hit = disk_read(state->disk, key, object);
+    Py_END_ALLOW_THREADS return hit;
+}
+
 static struct kernel *
 kernel_from_disk(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE])
 {
-    if (unit->uncacheable || disk_mode(state->disk) == DISK_OFF) {
-        return NULL;
-    }
     struct buffer object = BUFFER_INIT;
     struct kernel *kernel = NULL;
-    bool hit;
-    Py_BEGIN_ALLOW_THREADS hit = disk_read(state->disk, key, &object);
-    Py_END_ALLOW_THREADS if (hit)
-    {
+    if (object_from_disk(state, unit, key, &object)) {
         struct problem problem = {PROBLEM_NONE, ""};
         kernel = load_kernel(state, unit, key, &object, &problem);
         state->load_errors += kernel == NULL;
@@ -332,18 +392,26 @@ now_ns(void)
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
+/* Returns how long libtcc took, in nanoseconds, or -1. */
+static long long
+object_from_compiler(struct state *state, const struct unit *unit, struct buffer *object,
+                     struct problem *problem)
+{
+    int result;
+    long long start = now_ns();
+    Py_BEGIN_ALLOW_THREADS result = tcc_compile(state->tcc, unit, object, problem);
+    Py_END_ALLOW_THREADS state->compiles += result == 0;
+    return result < 0 ? -1 : now_ns() - start;
+}
+
 static struct kernel *
 kernel_from_compiler(struct state *state, const struct unit *unit, const uint8_t key[KEY_SIZE],
                      const char *source, struct problem *problem)
 {
     struct buffer object = BUFFER_INIT;
     struct kernel *kernel = NULL;
-    int result;
-    long long start = now_ns();
-    Py_BEGIN_ALLOW_THREADS result = tcc_compile(state->tcc, unit, &object, problem);
-    Py_END_ALLOW_THREADS long long nanoseconds = now_ns() - start;
-    if (result == 0) {
-        state->compiles++;
+    long long nanoseconds = object_from_compiler(state, unit, &object, problem);
+    if (nanoseconds >= 0) {
         kernel = load_kernel(state, unit, key, &object, problem);
     }
     if (kernel != NULL) {
@@ -486,4 +554,24 @@ kernel_obtain(struct state *state, const struct unit *unit, const struct buffer 
         kernel = NULL;
     }
     return kernel;
+}
+
+int
+kernel_object(struct state *state, const struct unit *unit, bool force, struct buffer *object,
+              enum kernel_origin *origin, struct problem *problem)
+{
+    static const struct buffer no_headers = BUFFER_INIT;
+    uint8_t key[KEY_SIZE];
+    kernel_key(state, unit, &no_headers, key);
+    *origin = KERNEL_DISK;
+    if (!force && object_from_disk(state, unit, key, object)) {
+        return warn_of_disk(state);
+    }
+    *origin = KERNEL_COMPILED;
+    long long nanoseconds = object_from_compiler(state, unit, object, problem);
+    if (nanoseconds < 0) {
+        return -1;
+    }
+    keep_on_disk(state, unit, key, object, unit->text.data, nanoseconds);
+    return warn_of_disk(state);
 }

@@ -17,9 +17,11 @@ struct kernel {
         entry_point; /* of a snippet: a call_code; a faster tier may swap it between two calls.
                                     Of functions: their table (frontend/function.h) */
     struct image *image;
-    void **handles; /* of the libraries the unit names */
+    struct buffer object; /* of an extension module: what each of its images is made of */
+    void **handles;       /* of the libraries the unit names */
     size_t handle_count;
     bool needs_gil;                        /* uses Python's or NumPy's API, or the real headers */
+    bool finds_state;                      /* of a module: links to PyState_FindModule */
     bool prints;                           /* links to printf or its kin */
     struct pace pace;                      /* of a snippet's calls */
     void (*forget)(struct kernel *kernel); /* called once, before the kernel is freed */
@@ -39,6 +41,16 @@ enum kernel_origin { KERNEL_MEMORY, KERNEL_DISK, KERNEL_COMPILED };
 struct kernel *kernel_obtain(struct state *state, const struct unit *unit,
                              const struct buffer *headers, const char *source, bool force,
                              enum kernel_origin *origin, struct problem *problem);
+
+/* An image of an extension module's kernel that nobody has used yet, from now on the caller's; the symbols it
+ * needs are those of the unit's libraries, which the kernel keeps open. NULL with a problem. */
+struct image *kernel_take_image(struct kernel *kernel, const struct unit *unit,
+                                struct problem *problem);
+
+/* The same for a unit of which only the object is wanted, to be loaded by the caller: its bytes, from disk or
+ * libtcc, are appended to `object`. Returns 0, or -1 as above. */
+int kernel_object(struct state *state, const struct unit *unit, bool force, struct buffer *object,
+                  enum kernel_origin *origin, struct problem *problem);
 
 /* Gives a reference back. */
 void kernel_release(struct kernel *kernel);

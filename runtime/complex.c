@@ -1,7 +1,9 @@
 /* complex.c: the functions behind tw_add, tw_mul and their kin of user code. */
 #include "complex.h"
 
+#include <complex.h>
 #include <math.h>
+#include <stdlib.h>
 
 /* `type` has parts of type `part`; `f` ends the names of libm's functions for it. Division is Smith's, with the
  * scaling NumPy uses (numpy/_core/src/umath/loops.c.src), so that the results are the same bits. */
@@ -58,10 +60,83 @@
 ARITHMETIC(OURS, tw_complex, double, )
 ARITHMETIC(OURS_F, tw_complexf, float, f)
 
+/* NumPy's power (numpy/_core/src/umath/funcs.inc.src): products for small integers, else the C library's.
+ * 0 to a power that is not positive is NaN. */
+#define POWER(type, part, f, F)                                                                    \
+    static type complex_integer_pow##f(type x, long n)                                             \
+    {                                                                                              \
+        type power = {1, 0};                                                                       \
+        for (long rest = labs(n); rest > 0; rest >>= 1) {                                          \
+            power = rest & 1 ? complex_mul##f(power, x) : power;                                   \
+            x = complex_mul##f(x, x);                                                              \
+        }                                                                                          \
+        return n < 0 ? complex_div##f((type){1, 0}, power) : power;                                \
+    }                                                                                              \
+                                                                                                   \
+    type complex_pow##f(type x, type y)                                                            \
+    {                                                                                              \
+        if (y.real == 0 && y.imag == 0) {                                                          \
+            return (type){1, 0};                                                                   \
+        }                                                                                          \
+        if (x.real == 0 && x.imag == 0) {                                                          \
+            return y.real > 0 ? (type){0, 0} : (type){NAN, NAN};                                   \
+        }                                                                                          \
+        if (y.imag == 0 && fabs##f(y.real) < 100 && y.real == trunc##f(y.real)) {                  \
+            return y.real == 1   ? x                                                               \
+                   : y.real == 2 ? complex_mul##f(x, x)                                            \
+                   : y.real == 3 ? complex_mul##f(x, complex_mul##f(x, x))                         \
+                                 : complex_integer_pow##f(x, (long)y.real);                        \
+        }                                                                                          \
+        part complex power = cpow##f(CMPLX##F(x.real, x.imag), CMPLX##F(y.real, y.imag));          \
+        return (type){creal##f(power), cimag##f(power)};                                           \
+    }
+
+POWER(tw_complex, double, , )
+POWER(tw_complexf, float, f, F)
+
+#define FUNCTION(name)                                                                             \
+    tw_complex complex_##name(tw_complex x)                                                        \
+    {                                                                                              \
+        double complex value = c##name(CMPLX(x.real, x.imag));                                     \
+        return (tw_complex){creal(value), cimag(value)};                                           \
+    }                                                                                              \
+                                                                                                   \
+    tw_complexf complex_##name##f(tw_complexf x)                                                   \
+    {                                                                                              \
+        float complex value = c##name##f(CMPLXF(x.real, x.imag));                                  \
+        return (tw_complexf){crealf(value), cimagf(value)};                                        \
+    }
+
+COMPLEX_FUNCTIONS(FUNCTION)
+
 tw_complex
 complex_widenf(tw_complexf x)
 {
     return (tw_complex){x.real, x.imag};
+}
+
+tw_complexf
+complex_narrow(tw_complex x)
+{
+    return (tw_complexf){(float)x.real, (float)x.imag};
+}
+
+tw_complex
+complex_from(double x)
+{
+    return (tw_complex){x, 0};
+}
+
+tw_complexf
+complex_fromf(float x)
+{
+    return (tw_complexf){x, 0};
+}
+
+float
+complex_abs2f(tw_complexf x)
+{
+    return x.real * x.real + x.imag * x.imag;
 }
 
 void

@@ -21,6 +21,31 @@ tw_complex complex_div(tw_complex x, tw_complex y);
 tw_complex complex_neg(tw_complex x);
 tw_complex complex_conj(tw_complex x);
 double complex_abs(tw_complex x);
+tw_complex complex_pow(tw_complex x, tw_complex y);
+
+/* The functions of C's <complex.h>, which NumPy's are too. */
+#define COMPLEX_FUNCTIONS(FUNCTION)                                                                \
+    FUNCTION(sqrt)                                                                                 \
+    FUNCTION(exp)                                                                                  \
+    FUNCTION(log)                                                                                  \
+    FUNCTION(sin)                                                                                  \
+    FUNCTION(cos)                                                                                  \
+    FUNCTION(tan)                                                                                  \
+    FUNCTION(sinh)                                                                                 \
+    FUNCTION(cosh)                                                                                 \
+    FUNCTION(tanh)                                                                                 \
+    FUNCTION(asin)                                                                                 \
+    FUNCTION(acos)                                                                                 \
+    FUNCTION(atan)                                                                                 \
+    FUNCTION(asinh)                                                                                \
+    FUNCTION(acosh)                                                                                \
+    FUNCTION(atanh)
+
+#define COMPLEX_FUNCTION(name)                                                                     \
+    tw_complex complex_##name(tw_complex x);                                                       \
+    tw_complexf complex_##name##f(tw_complexf x);
+COMPLEX_FUNCTIONS(COMPLEX_FUNCTION)
+#undef COMPLEX_FUNCTION
 
 /* The same in single precision. */
 tw_complexf complex_addf(tw_complexf x, tw_complexf y);
@@ -30,8 +55,14 @@ tw_complexf complex_divf(tw_complexf x, tw_complexf y);
 tw_complexf complex_negf(tw_complexf x);
 tw_complexf complex_conjf(tw_complexf x);
 float complex_absf(tw_complexf x);
+float complex_abs2f(tw_complexf x);
+tw_complexf complex_powf(tw_complexf x, tw_complexf y);
 
+/* From one type to the other, and from real numbers. */
 tw_complex complex_widenf(tw_complexf x);
+tw_complexf complex_narrow(tw_complex x);
+tw_complex complex_from(double x);
+tw_complexf complex_fromf(float x);
 
 /* The functions above as C text, tw_complex_add and so on: for code that is to run without the package. */
 extern const char complex_source[];

@@ -12,6 +12,8 @@
 
 #include "stdio.h"
 
+#include "../src/call/exception.h"
+
 /* Bytes. As much as C's own streams gather; taking the GIL for each costs less than 1 % then. */
 #define OUTPUT_LIMIT 8192
 
@@ -25,40 +27,6 @@ struct output {
 
 /* The call this thread is in. printf has no parameter to pass it in. */
 static _Thread_local struct call *current;
-
-/* ---- The exception that is set, put aside and back ---- */
-
-static PyObject *
-take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (type == NULL) {
-        return NULL;
-    }
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(value, traceback);
-        Py_DECREF(traceback);
-    }
-    Py_DECREF(type);
-    return value;
-#endif
-}
-
-/* Takes the reference. */
-static void
-set_exception(PyObject *exception)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(exception);
-#else
-    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
-#endif
-}
 
 /* ---- To sys.stdout: the GIL is held, and no exception set ---- */
 
@@ -117,7 +85,7 @@ flush_file(void)
 static void
 hand_over(struct output *output, bool last, bool flush)
 {
-    PyObject *pending = take_exception();
+    PyObject *pending = exception_take();
     int status = 0;
     if (output->bytes.size > 0) {
         status = write_bytes(&output->bytes, last);
@@ -126,7 +94,7 @@ hand_over(struct output *output, bool last, bool flush)
         status = flush_file();
     }
     if (status < 0) {
-        PyObject *error = take_exception();
+        PyObject *error = exception_take();
         if (output->error == NULL) {
             output->error = error;
         }
@@ -135,7 +103,7 @@ hand_over(struct output *output, bool last, bool flush)
         }
     }
     if (pending != NULL) {
-        set_exception(pending);
+        exception_set(pending);
     }
 }
 
@@ -281,8 +249,36 @@ stdio_leave(struct call *call)
         Py_DECREF(error);
         return 0;
     }
-    set_exception(error);
+    exception_set(error);
     return -1;
+}
+
+/* ---- Python called by C ---- */
+
+/* has_gil then asks Python itself whether this thread has the GIL, and a print is written at once. */
+void
+stdio_pause(struct stdio_pause *pause)
+{
+    pause->call = current;
+    if (current == NULL) {
+        return;
+    }
+    pause->direct = current->direct;
+    pause->gil_released = current->gil_released;
+    current->direct = true;
+    current->gil_released = false;
+    if (current->output != NULL && current->output->error == NULL) {
+        hand_over(current->output, false, false);
+    }
+}
+
+void
+stdio_resume(const struct stdio_pause *pause)
+{
+    if (pause->call != NULL) {
+        pause->call->direct = pause->direct;
+        pause->call->gil_released = pause->gil_released;
+    }
 }
 
 /* ---- What user code links to ---- */

@@ -19,6 +19,15 @@ void stdio_enter(struct call *call, bool direct);
  * stays set. Returns 0, or -1 with the exception that sys.stdout raised. */
 int stdio_leave(struct call *call);
 
+/* Around Python code that C calls in the middle of this thread's call, the GIL held: what was printed is handed
+ * over first, so that it comes in front of what Python prints. */
+struct stdio_pause {
+    struct call *call;
+    bool direct, gil_released;
+};
+void stdio_pause(struct stdio_pause *pause);
+void stdio_resume(const struct stdio_pause *pause);
+
 /* The functions user code links to. Outside of a call, and for streams other than the process's stdout,
  * they do what libc's do. */
 int stdio_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -149,11 +149,30 @@ extern void __assert_fail(const char *, const char *, unsigned int, const char *
      "#ifndef " #name "\n#ifdef __TINYC__\n#define " #name " " libtcc "\n#else\n#define " #name    \
      " " other "\n#endif\n#endif",                                                                 \
      SYMBOL_TYPE, NULL},
-#define ARITHMETIC(name, operator)                                                                 \
-    {"tw_" #name,                                                                                  \
-     DEFINE("tw_" #name, "(x, y)",                                                                 \
-            "tw_binary_(x, y, tw_complex_" #name ", tw_complexf_" #name ", " operator")"),         \
+#define EITHER_FUNCTION_MACRO(name, parameters, libtcc, other)                                     \
+    {#name,                                                                                        \
+     "#ifndef " #name "\n#ifdef __TINYC__\n#define " #name parameters " " libtcc                   \
+     "\n#else\n#define " #name parameters " " other "\n#endif\n#endif",                            \
      SYMBOL_TYPE, NULL},
+#define ARITHMETIC(name, operator, wide, narrow)                                                   \
+    {#name,                                                                                        \
+     DEFINE(#name, "(x, y)",                                                                       \
+            "tw_binary_(x, y, " wide ", \\\n"                                                      \
+            "    " #narrow "(tw_narrow_(tw_x), tw_narrow_(tw_y)), \\\n"                            \
+            "    tw_number_(tw_x) " operator" tw_number_(tw_y))"),                                 \
+     SYMBOL_TYPE, NULL},
+#define MATHEMATICS(name)                                                                          \
+    {"tw_" #name,                                                                                  \
+     DEFINE("tw_" #name, "(x)",                                                                    \
+            "tw_unary_(x, tw_complex_" #name "(tw_wide_(tw_x)), \\\n"                              \
+            "    tw_complexf_" #name "(tw_narrow_(tw_x)), \\\n"                                    \
+            "    float: " #name "f(tw_number_(tw_x)), default: " #name "(tw_number_(tw_x)))"),     \
+     SYMBOL_TYPE, NULL},
+
+/* Up to eight operands from left to right: tw_add(a, b, c) is f(f(a, b), c). */
+#define TW_FOLD(function)                                                                          \
+    "tw_operands_(__VA_ARGS__, tw_fold8_, tw_fold7_, tw_fold6_, tw_fold5_, tw_fold4_, \\\n"        \
+    "    tw_fold3_, tw_fold2_, )(" function ", x, __VA_ARGS__)"
 
 static const struct symbol symbols[] = {
 #include "symbols.def"

@@ -11,6 +11,8 @@
 #include "call/compile.h"
 #include "call/evaluate.h"
 #include "call/expression.h"
+#include "call/ext_tools.h"
+#include "call/extension.h"
 #include "call/frame.h"
 #include "call/inline.h"
 #include "call/toolchain.h"
@@ -18,6 +20,7 @@
 #include "frontend/formula.h"
 #include "call/interpret.h"
 #include "call/interpret.h"
+#include "call/ufunc.h"
 #include "frontend/formula.h"
 #include "state.h"
 
@@ -312,6 +315,10 @@ static PyMethodDef METHODS[] = {
     {"inline", (PyCFunction)(void (*)(void))inline_call, METH_FASTCALL | METH_KEYWORDS, inline_doc},
     {"compile", (PyCFunction)(void (*)(void))compile_call, METH_FASTCALL | METH_KEYWORDS,
      compile_doc},
+    {"extension", (PyCFunction)(void (*)(void))extension_call, METH_FASTCALL | METH_KEYWORDS,
+     extension_doc},
+    {"ufunc", (PyCFunction)(void (*)(void))ufunc_call, METH_FASTCALL | METH_KEYWORDS, ufunc_doc},
+    {"gufunc", (PyCFunction)(void (*)(void))gufunc_call, METH_FASTCALL | METH_KEYWORDS, gufunc_doc},
     {"blitz", (PyCFunction)(void (*)(void))blitz_call, METH_FASTCALL | METH_KEYWORDS, blitz_doc},
     {"evaluate", (PyCFunction)(void (*)(void))evaluate_call, METH_FASTCALL | METH_KEYWORDS,
      evaluate_doc},
@@ -321,6 +328,10 @@ static PyMethodDef METHODS[] = {
      explain_doc},
     {"_library", compile_restore, METH_VARARGS, "what a pickled Library calls"},
     {"_expression", expression_restore, METH_VARARGS, "what a pickled Expression calls"},
+    {"_ext_argument", ext_tools_argument, METH_VARARGS,
+     "the C type of a value, as ext_tools has it"},
+    {"_ext_function", ext_tools_function, METH_VARARGS, "a snippet as a C function, for ext_tools"},
+    {"_ext_macros", ext_tools_macros, METH_NOARGS, "the macros that snippets see, as C text"},
     {"_native_compiler", toolchain_find, METH_VARARGS, toolchain_find_doc},
     {"_native_build", (PyCFunction)(void (*)(void))toolchain_build, METH_VARARGS | METH_KEYWORDS,
      toolchain_build_doc},
@@ -491,10 +502,11 @@ free_module(void *pointer)
     clear_module(module);
     Py_CLEAR(state->sites);
     Py_CLEAR(state->empty_tuple);
+    Py_CLEAR(state->thunks);
     formula_classes_free(state);
     Py_CLEAR(state->ufuncs);
     Py_CLEAR(state->errstate);
-    if (state->helpers != NULL) {
+    if (state->helpers != NULL && state->extensions == 0) { /* modules call them to the very end */
         image_free(state->helpers);
     }
     free_heap(state->heap);

@@ -1,6 +1,6 @@
 /* state.h: all that the module owns; it is passed down. There are no other mutable globals but
  * libtcc's lock (backend/tcc.c), the pool of threads (runtime/threads.c), the thread's running call
- * (runtime/stdio.c) and the tables that NumPy's import_array sets (call/arguments.c).
+ * (runtime/stdio.c, call/callback.c) and the tables that NumPy's import_array sets (call/arguments.c).
  */
 #ifndef TINYWEAVE_STATE_H
 #define TINYWEAVE_STATE_H
@@ -66,6 +66,7 @@ struct state {
         [3]; /* text -> Expression, by enum expression_kind: the last ones used (call/expression.c) */
     PyObject *sites;     /* code -> capsule of its struct site (call/inline.c) */
     PyObject *libraries; /* key -> Library: the last ones used, oldest first (call/compile.c) */
+    PyObject *thunks;    /* signature -> bytes: the objects of callbacks (call/callback.c) */
     PyObject *living_libraries; /* a WeakValueDictionary of all that live */
     char *package_folder;       /* where the shims lie */
     char *numpy_version;
@@ -76,6 +77,8 @@ struct state {
         *formula_classes; /* made when the first formula is read (frontend/formula.c) */
     size_t compiles;
     size_t memory_hits;
+    size_t
+        extensions; /* modules whose init code was entered: their code stays (call/extension.c) */
     size_t load_errors; /* objects from disk the loader refused */
 #define FIELD(name) PyObject *name_##name;
     STATE_NAMES(FIELD)

@@ -32,7 +32,9 @@ struct unit {
     bool interpreter; /* sees all the interpreter exports (real Python.h, or an extension) */
     bool needs_gil;   /* runs with the GIL held, whatever it links to */
     bool strict;      /* what libtcc only warns of, and what ends in wrong numbers, is an error */
-    bool uncacheable; /* an include could not be followed: never kept on disk */
+    bool extension;   /* a whole module: libc's own printf, an image for each use */
+    bool unnamed_members; /* a struct's name alone is a member without a name (-fms-extensions) */
+    bool uncacheable;     /* an include could not be followed: never kept on disk */
 };
 
 void unit_free(struct unit *unit);

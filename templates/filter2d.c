@@ -18,9 +18,9 @@ void filter2d(long m, long n, const T a[m][n], out T b[m][n])
         const T *north = a[i - 1], *here = a[i], *south = a[i + 1];
         T *to = b[i];
         for (long j = 1; j < n - 1; j++) {
-            T edges = tw_add(tw_add(north[j], south[j]), tw_add(here[j - 1], here[j + 1]));
-            T corners = tw_add(tw_add(north[j - 1], north[j + 1]), tw_add(south[j - 1], south[j + 1]));
-            to[j] = tw_add(here[j], tw_add(tw_mul(.5f, edges), tw_mul(.25f, corners)));
+            T edges = tw_add(north[j], south[j], here[j - 1], here[j + 1]);
+            T corners = tw_add(north[j - 1], north[j + 1], south[j - 1], south[j + 1]);
+            to[j] = tw_add(here[j], tw_mul(.5f, edges), tw_mul(.25f, corners));
         }
     }
 }

@@ -115,9 +115,15 @@ class Generator:
         names = []
         for _ in range(self.random.randint(1, 3)):
             name = self.fresh("E")
-            names.append(f"{name} = {self.expression()}" if self.maybe() else name)
+            names.append(f"{name} = {self.value()}" if self.maybe() else name)
             self.enumerators.append(name)
         return ", ".join(names) + self.pick("", ",")
+
+    def value(self):
+        """An enumerator's value, on which unlimited integers and C's types agree."""
+        plain = ["3", "0x1f", "017", "10u", "2LL", "'a'", "unknown", "sizeof(int)", "f(1)", "(int)4"]
+        first = self.pick(*plain, *self.enumerators[-5:])
+        return self.pick(first, f"{first} + 2", f"3 + ({first})", f"{first} == 3", f"{first} ? 4 : 5")
 
     def base(self, nested):
         """(the words of a type, what kind it is)"""
@@ -129,7 +135,7 @@ class Generator:
         if which < 0.45 and not nested:
             return [self.tag()], "object"
         if which < 0.5:
-            return [self.pick("struct", "union") + " " + self.pick("S", "U")], "object"
+            return [self.pick("struct S", "union U")], "object"
         name = self.random.choice(list(SPELLINGS))
         words = self.random.choice(SPELLINGS[name]).split()
         return [word.replace("signed", "@s") if word == "signed" else word for word in words], (
@@ -363,7 +369,9 @@ class Normaliser:
         if isinstance(node, c_ast.UnaryOp) and node.op in ("-", "~", "!", "+"):
             inner = self.expression(node.expr)
             return inner if node.op == "+" else (OPERATORS["-1" if node.op == "-" else node.op], inner)
-        return ("other",)
+        if isinstance(node, c_ast.UnaryOp) and node.op == "sizeof" and isinstance(node.expr, c_ast.Typename):
+            return ("constant", 24 if isinstance(node.expr.type, c_ast.ArrayDecl) else 4)
+        return ("constant", 4) if isinstance(node, c_ast.Cast) else ("other",)
 
     # -- types --
 

@@ -413,7 +413,7 @@ def test_a_function_that_cannot_be_called():
         "struct point { double x; };\nvoid f(struct point p) { p.x = 1; }\nint g(void) { return 2; }"
     )
     assert lib.g() == 2
-    with pytest.raises(AttributeError, match=r"f\(\): 'p' \(struct point p\): this type by value"):
+    with pytest.raises(AttributeError, match=r"f\(\): 'p' \(struct point p\): a struct or union by value"):
         lib.f  # noqa: B018
     assert not hasattr(lib, "f")
 

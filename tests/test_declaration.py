@@ -1,6 +1,7 @@
 """The declarations of a C text (src/frontend/declaration.c)."""
 
 import random
+import re
 import threading
 
 import pytest
@@ -42,6 +43,10 @@ TOKENS = WORDS.split()
 # ---- Against pycparser ----
 
 
+def hides_an_enumerator(item):
+    return re.search(r"\('E\d+', \(", repr(plain(item["type"]))) is not None
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_pycparser_reads_the_same(seed):
     theirs, ours = Generator(random.Random(seed)).texts(250)
@@ -52,8 +57,8 @@ def test_pycparser_reads_the_same(seed):
         mine = (item["name"], item["storage"], item["inline"], item["definition"], plain(item["type"]))
         assert mine == other
 
-    # what is printed, read again
-    again = [item for item in found if "{...}" not in item["text"]]
+    # what is printed, read again; not where a parameter hides an enumerator that a typedef used
+    again = [item for item in found if "{...}" not in item["text"] and not hides_an_enumerator(item)]
     text = ours + "".join(f"\n{item['text']};" for item in again)
     for item, other in zip(again, read(text)[len(found) :], strict=True):
         assert plain(item["type"], known=True) == plain(other["type"], known=True)
@@ -331,10 +336,33 @@ def test_two_type_variables():
         ("12ab", None),
         ("1" * 100, None),
         ("'ab'", None),
-        ("L'a'", None),
-        ("sizeof(int)", None),
+        ("L'a'", 97),
+        ("u'a'", None),
+        ("'\\x41' + '\\101'", 130),
+        ("'\\xff'", -1),
+        ("sizeof(int)", 4),
+        ("sizeof(int[3][5])", 60),
+        ("sizeof(T)", None),
+        ("sizeof(int[n])", None),
+        ("sizeof(struct unknown)", None),
+        ("sizeof(struct { char c; double d; }) + _Alignof(short)", 18),
+        ("sizeof(int){1}", None),
         ("sizeof n", None),
-        ("(int)3", None),
+        ("sizeof (n)", None),
+        ("sizeof(void)", None),
+        ("(int)3", 3),
+        ("(unsigned char)-1", 255),
+        ("(signed char)200", -56),
+        ("(_Bool)7", 1),
+        ("(unsigned)-1", 2**32 - 1),
+        ("(short)(1 << 15)", -(2**15)),
+        ("(unsigned short)-1", 2**16 - 1),
+        ("(size_t)-1", None),
+        ("(long)-1", -1),
+        ("(enum { A })3", 3),
+        ("(int)n", None),
+        ("(double)3", None),
+        ("(int *)3", None),
         ("(T)3", None),
         ("(T *)3", None),
         ("(struct s){1}.a[0]", None),
@@ -354,8 +382,8 @@ def test_constants(expression, expected):
 def test_enumerators():
     text = "enum e { A, B = 5, C, D = -1, E, F = sizeof(int), G, H = 0x7fffffffffffffff, I };"
     values = [constant(name, text) for name in "ABCDEFGHI"]
-    assert values == [0, 5, 6, -1, 0, None, None, 2**63 - 1, None]
-    assert one(text + "int a[G];")["type"][2][1] == ("other",)
+    assert values == [0, 5, 6, -1, 0, 4, 5, 2**63 - 1, None]
+    assert one(text + "int a[I];")["type"][2][1] == ("other",)
 
 
 # ---- Declarations ----

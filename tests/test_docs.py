@@ -16,7 +16,11 @@ import pytest
 import tinyweave as tw
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+# The pages "Coming from ..." build things: test_guide.py runs them.
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").glob("**/*.md") if not path.name.startswith("from_")),
+]
 FENCED = re.compile(r"^```(?:python|pycon|doctest)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -49,7 +53,9 @@ def run_document(text, title):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_blocks_of(path):
+def test_blocks_of(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the blocks write their files, and import them from
+    monkeypatch.syspath_prepend(str(tmp_path))
     run_document(path.read_text(encoding="utf-8"), path.name)
 
 
@@ -57,7 +63,7 @@ def test_the_readme_has_blocks():
     assert len(FENCED.findall((ROOT / "README.md").read_text(encoding="utf-8"))) >= 5
 
 
-@pytest.mark.parametrize("name", ["inline", "evaluate", "expression", "blitz", "explain"])
+@pytest.mark.parametrize("name", ["inline", "evaluate", "expression", "blitz", "explain", "extension"])
 def test_examples_of(name):
     run_doctest(inspect.getdoc(getattr(tw, name)), given_names(), f"tw.{name}", 0)
 

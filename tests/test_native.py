@@ -27,6 +27,7 @@ def clean(monkeypatch):
     """No variable names a compiler."""
     monkeypatch.delenv("TINYWEAVE_CC", raising=False)
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # as good as not installed
     return monkeypatch
 
 
@@ -75,6 +76,7 @@ def test_the_order(clean, program, tmp_path):
 def test_ziglang_is_the_last_resort(clean, tmp_path):
     (tmp_path / "ziglang").mkdir()
     (tmp_path / "ziglang" / "__init__.py").touch()
+    clean.delitem(sys.modules, "ziglang")
     clean.syspath_prepend(str(tmp_path))
     clean.setenv("PATH", "/nowhere")
     assert _core._native_compiler() == (sys.executable, "-m", "ziglang", "cc")
@@ -193,7 +195,7 @@ def test_an_error_of_the_compiler(tmp_path):
     error = caught.value
     assert (error.filename, error.lineno, error.offset) == (str(path), 2, 22)
     assert error.text == "int f(void) { return none; }\n"
-    assert error.msg.startswith("'none' undeclared")
+    assert "'none'" in error.msg
     assert "wrong.c:2:22: error" in error.__notes__[0]
     assert output.read_text() == "what was there"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["wrong.c", "wrong.so"]

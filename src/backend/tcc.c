@@ -298,6 +298,7 @@ compile_into(struct tcc *tcc, TCCState *state, struct compile *compile, const ch
     tcc->tcc_set_lib_path(state, tcc->library_folder);
     tcc->tcc_set_error_func(state, compile, note_message);
     if (tcc->tcc_set_options(state, OPTIONS) < 0 ||
+        (unit->unnamed_members && tcc->tcc_set_options(state, "-fms-extensions") < 0) ||
         tcc->tcc_set_output_type(state, TCC_OUTPUT_OBJ) < 0 ||
         add_include_paths(tcc, state, &unit->include_dirs) < 0 ||
         add_include_paths(tcc, state, &unit->system_dirs) < 0 ||

@@ -50,6 +50,24 @@ argument_c_type(const struct argument_type *type)
     return type->kind == ARGUMENT_ARRAY ? dtype_c_type(type->dtype) : KIND_C_TYPES[type->kind];
 }
 
+const char *
+argument_kind_name(const struct argument_type *type)
+{
+    return KIND_SIGNATURES[type->kind];
+}
+
+int
+argument_kind_named(const char *signature)
+{
+    int count = (int)(sizeof(KIND_SIGNATURES) / sizeof(*KIND_SIGNATURES));
+    for (int kind = 0; kind < count; kind++) {
+        if (strcmp(KIND_SIGNATURES[kind], signature) == 0) {
+            return kind;
+        }
+    }
+    return -1;
+}
+
 void
 argument_describe(const struct argument_type *type, struct buffer *text)
 {

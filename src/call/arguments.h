@@ -56,6 +56,12 @@ int argument_take(PyObject *value, PyObject *name, const char *function, struct 
 /* The C type of the variable; of an array, of its elements. */
 const char *argument_c_type(const struct argument_type *type);
 
+/* The kind with these letters of a signature ("long", "array"), or -1. */
+int argument_kind_named(const char *signature);
+
+/* The letters of a kind. */
+const char *argument_kind_name(const struct argument_type *type);
+
 /* Appends "long", "array double", "array const float" ... for signatures. */
 void argument_describe(const struct argument_type *type, struct buffer *text);
 

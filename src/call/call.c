@@ -174,12 +174,14 @@ convert_result(struct call *call, const char *function)
     Py_UNREACHABLE();
 }
 
+static const struct call_needs NO_NEEDS = {0};
+
 /* An exception that the code's calls of Python left goes first, then its own, then sys.stdout's. Returns
  * whether there is one. */
 static bool
-leave(struct call *call, const struct kernel *kernel)
+leave(struct call *call, const struct kernel *kernel, const struct call_needs *needs)
 {
-    bool failed = (kernel->needs_gil || kernel->handle_count > 0) && PyErr_Occurred();
+    bool failed = (needs->gil || kernel->needs_gil || kernel->handle_count > 0) && PyErr_Occurred();
     if (!failed && call->raised != NULL) {
         set_raised(call);
         failed = true;
@@ -188,7 +190,7 @@ leave(struct call *call, const struct kernel *kernel)
         PyErr_NoMemory();
         failed = true;
     }
-    if (kernel->prints && stdio_leave(call) < 0) {
+    if ((needs->prints || kernel->prints) && stdio_leave(call) < 0) {
         failed = true;
     }
     return failed;
@@ -197,7 +199,7 @@ leave(struct call *call, const struct kernel *kernel)
 static PyObject *
 finish(struct call *call, const struct kernel *kernel, const char *function)
 {
-    PyObject *result = leave(call, kernel) ? NULL : convert_result(call, function);
+    PyObject *result = leave(call, kernel, &NO_NEEDS) ? NULL : convert_result(call, function);
     drop_result(call);
     free(call->raise_message);
     return result;
@@ -295,5 +297,24 @@ call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes,
     }
     struct call call = {0};
     run(&entry, &call, bytes);
-    return leave(&call, kernel) ? -1 : 0;
+    return leave(&call, kernel, &NO_NEEDS) ? -1 : 0;
+}
+
+int
+call_function_calling(struct kernel *kernel, call_code *code, void *slots,
+                      const struct call_needs *needs)
+{
+    struct entry entry = {kernel, code, slots, NULL};
+    struct call call = {0};
+    bool gil = needs->gil || kernel->needs_gil;
+    if (needs->prints || kernel->prints) {
+        stdio_enter(&call, gil);
+    }
+    if (gil) {
+        enter(&entry, &call);
+    }
+    else {
+        enter_without_gil(&entry, &call);
+    }
+    return leave(&call, kernel, needs) ? -1 : 0;
 }

@@ -99,4 +99,14 @@ struct pace {
 int call_function(struct kernel *kernel, call_code *code, void *slots, size_t bytes,
                   struct pace *pace);
 
+/* What a call asks for beyond what its kernel does. */
+struct call_needs {
+    bool gil;    /* C calls Python's API */
+    bool prints; /* C calls a function that links to printf */
+};
+
+/* call_function for C that may call Python from any thread: without the GIL, unless it is needed. */
+int call_function_calling(struct kernel *kernel, call_code *code, void *slots,
+                          const struct call_needs *needs);
+
 #endif

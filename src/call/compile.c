@@ -17,15 +17,21 @@
 
 #include "../../cache/kernel.h"
 #include "../backend/library.h"
-#include "../frontend/diagnostic.h"
+#include "../frontend/core.h"
 #include "../frontend/function.h"
 #include "../frontend/standalone.h"
 #include "../state.h"
+#include "callback.h"
+#include "compile_loops.h"
 #include "export.h"
 #include "function.h"
 #include "options.h"
+#include "report.h"
+#include "source.h"
 
-#define FUNCTION "compile"
+/* The public functions that make Libraries, as messages name them. */
+static const char *const FUNCTIONS[] = {
+    [LOOP_NONE] = "compile", [LOOP_ELEMENTS] = "ufunc", [LOOP_CORE] = "gufunc"};
 
 /* Libraries kept alive though nobody holds them. */
 #define KEPT_LIBRARIES 128
@@ -41,16 +47,27 @@ struct library {
     PyObject *texts;     /* a tuple of (bytes, path as bytes or None) */
     PyObject *options;   /* canonical; NULL: none */
     PyObject *functions; /* name -> Function */
+    PyObject *constants; /* name -> int, float or bytes */
     PyObject *declare;   /* the prototypes that stand apart, as bytes; NULL: none */
     PyObject *wanted;    /* a tuple of str: the only functions to be had; NULL: all */
     PyObject *key;       /* all that was asked for: in the table of Libraries, and in a pickle */
     struct plans plans;
     struct function_library shared;
-    unsigned variables;      /* those whose list the user gave: they are generic in any case */
-    bool force;              /* its kernels are its own */
+    unsigned variables; /* those whose list the user gave: they are generic in any case */
+    bool force;         /* its kernels are its own */
+    enum loop_kind
+        loops; /* LOOP_NONE, or it was made for a ufunc of one function, and is not to be seen */
+    size_t loop_plan;        /* the index of its plan */
+    bool picks;              /* its name picks the function */
     struct buffer headers;   /* the user's headers, as they were read */
     struct kernel **kernels; /* by binding_index of the plans' variables */
 };
+
+static const char *
+maker_of(const struct library *library)
+{
+    return FUNCTIONS[library->loops];
+}
 
 /* ---- Building ---- */
 
@@ -63,7 +80,8 @@ struct build {
     struct unit unit;
     struct buffer headers;
     struct strings functions;
-    char (*labels)[2][48]; /* of each text: "tw:source", "source" */
+    struct strings system_dirs; /* where functions of headers are looked for */
+    char (*labels)[2][48];      /* of each text: "tw:source", "source" */
 };
 
 static void
@@ -73,6 +91,7 @@ free_build(struct build *build)
     free(build->program.units);
     free(build->labels);
     strings_free(&build->functions);
+    strings_free(&build->system_dirs);
     unit_free(&build->unit);
     buffer_free(&build->headers);
     options_free(&build->options);
@@ -86,20 +105,6 @@ fill_source(struct source *source, const char *label, const char *argument, cons
         .label = label, .argument = argument, .text = length > 0 ? text : "", .length = length};
 }
 
-/* The folder of a source that is a file is searched for its headers first. */
-static int
-add_folder(PyObject *path, struct strings *folders)
-{
-    const char *text = PyBytes_AS_STRING(path);
-    const char *slash = strrchr(text, '/');
-    size_t length = slash == NULL ? 0 : (size_t)(slash - text);
-    return strings_append(folders,
-                          length > 0      ? text
-                          : slash == text ? "/"
-                                          : ".",
-                          length > 0 ? length : 1);
-}
-
 static int
 fill_folders(struct build *build)
 {
@@ -108,7 +113,7 @@ fill_folders(struct build *build)
     int result = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts) && result == 0; i++) {
         PyObject *path = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, i), 1);
-        result = path == Py_None ? 0 : add_folder(path, &folders);
+        result = path == Py_None ? 0 : source_add_folder(path, &folders);
     }
     for (size_t i = 0; i < build->options.include_dirs.count && result == 0; i++) {
         const char *folder = build->options.include_dirs.items[i];
@@ -154,6 +159,30 @@ fill_functions(struct build *build)
     return 0;
 }
 
+/* Functions may be asked for that only headers declare. */
+static int
+fill_headers(struct build *build)
+{
+    struct translation *headers = &build->program.headers;
+    const struct source *sources = build->program.units[0].sources;
+    if (build->program.functions == NULL || sources[PREAMBLE_HEADERS].length == 0) {
+        return 0;
+    }
+    for (int i = 0; i < PREAMBLE_TEXTS; i++) {
+        headers->sources[headers->count++] = sources[i];
+    }
+    build->program.system_dirs = &build->system_dirs;
+    char *folder = NULL;
+    int result = asprintf(&folder, "%s/include", tcc_library_folder(build->state->tcc)) < 0
+                     ? -1
+                     : state_system_folders(build->state, false, &build->system_dirs);
+    if (result == 0) {
+        result = strings_append(&build->system_dirs, folder, strlen(folder));
+    }
+    free(folder);
+    return result;
+}
+
 static int
 fill_program(struct build *build)
 {
@@ -168,6 +197,8 @@ fill_program(struct build *build)
     build->program.count = count;
     build->program.include_dirs = &build->options.include_dirs;
     build->program.variables = build->library->variables;
+    build->program.loops = build->library->loops;
+    build->program.loop_plan = build->library->loop_plan;
     for (size_t i = 0; i < count; i++) {
         struct source *sources = build->program.units[i].sources;
         PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
@@ -183,7 +214,7 @@ fill_program(struct build *build)
         build->program.units[i].count = PREAMBLE_TEXTS + 1;
     }
     fill_declare(build);
-    return fill_functions(build);
+    return fill_functions(build) < 0 ? -1 : fill_headers(build);
 }
 
 /* The file a source was read from; "" for a text. */
@@ -211,25 +242,15 @@ file_of(const struct build *build, const struct source *source)
 static void
 raise_spot(const struct build *build, const struct spot *spot, const char *file)
 {
-    if (spot->message[0] == '\0') {
-        if (!PyErr_Occurred()) {
-            PyErr_NoMemory();
-        }
-        return;
-    }
-    diagnostic_raise(build->state->compile_error, FUNCTION, spot,
-                     file[0] != '\0' ? file : file_of(build, spot->source));
+    report_spot(build->state, maker_of(build->library), spot,
+                file[0] != '\0' ? file : file_of(build, spot->source));
 }
 
 static void
 raise_problem(const struct build *build, const struct problem *problem)
 {
-    if (problem->kind != PROBLEM_COMPILE && problem->kind != PROBLEM_SYMBOL) {
-        if (problem->kind != PROBLEM_NONE) {
-            state_raise(problem, PyExc_OSError);
-        }
-        return;
-    }
+    struct spot spot = {0};
+    char file[256];
     /* macros and headers once, then each text */
     size_t count = 0;
     struct source *sources = calloc(PREAMBLE_TEXTS + build->program.count + 1, sizeof(*sources));
@@ -246,10 +267,9 @@ raise_problem(const struct build *build, const struct problem *problem)
     if (build->program.declare.count > 0) {
         sources[count++] = build->program.declare.sources[build->program.declare.count - 1];
     }
-    struct spot spot = {0};
-    char file[256];
-    diagnostic_locate(problem, sources, count, &spot, file);
-    raise_spot(build, &spot, file);
+    if (report_locate(problem, sources, count, &spot, file)) {
+        raise_spot(build, &spot, file);
+    }
     free(sources);
 }
 
@@ -271,7 +291,7 @@ start_build(struct build *build, struct plans *plans)
 {
     struct spot spot = {0};
     *plans = (struct plans){0};
-    if (options_read(build->library->options, FUNCTION, &build->options) < 0 ||
+    if (options_read(build->library->options, maker_of(build->library), &build->options) < 0 ||
         fill_program(build) < 0) {
         return -1;
     }
@@ -377,9 +397,10 @@ read_again(struct build *build, struct plans *plans)
     if (plans_match(plans, &build->library->plans)) {
         return 0;
     }
-    PyErr_SetString(PyExc_RuntimeError,
-                    FUNCTION "(): a header of the library has changed its functions since: "
-                             "compile the source again");
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "%s(): a header of the library has changed its functions since: compile the source again",
+        maker_of(build->library));
     return -1;
 }
 
@@ -407,21 +428,20 @@ library_kernel(PyObject *self, const struct binding *given)
 
 /* "fdFD" -> the same, of NumPy's characters that C has. Returns a malloc'ed string, or NULL with an exception. */
 static char *
-read_letters(const char *letters, int variable)
+read_letters(const char *letters, int variable, const char *maker)
 {
     char name = TYPE_VARIABLE_NAMES[variable];
     static const char known[] = "?bBhHiIlLqQfdFD";
     for (const char *letter = letters; *letter != '\0'; letter++) {
         if (strchr(known, *letter) == NULL) {
-            PyErr_Format(PyExc_ValueError,
-                         FUNCTION "(): '%c' has '%c'; expected dtype characters of %s", name,
-                         *letter, known);
+            PyErr_Format(PyExc_ValueError, "%s(): '%c' has '%c'; expected dtype characters of %s",
+                         maker, name, *letter, known);
             return NULL;
         }
     }
     if (*letters == '\0') {
-        PyErr_Format(PyExc_ValueError,
-                     FUNCTION "(): '%c' is empty; expected dtype characters, \"fd\"", name);
+        PyErr_Format(PyExc_ValueError, "%s(): '%c' is empty; expected dtype characters, \"fd\"",
+                     maker, name);
         return NULL;
     }
     char *copy = strdup(letters);
@@ -453,10 +473,10 @@ find_letters(const struct build *build, int variable)
         if (token != NULL && token->length >= 2 && token->length - 2 < sizeof(letters)) {
             memcpy(letters, token->start + 1, token->length - 2);
             letters[token->length - 2] = '\0';
-            return read_letters(letters, variable);
+            return read_letters(letters, variable, maker_of(build->library));
         }
     }
-    return read_letters(DEFAULT_LETTERS, variable);
+    return read_letters(DEFAULT_LETTERS, variable, maker_of(build->library));
 }
 
 /* The lists that the user did not give. */
@@ -494,6 +514,38 @@ add_functions(struct library *library, struct state *state)
     return 0;
 }
 
+static PyObject *
+constant_object(const struct constant *constant)
+{
+    switch (constant->kind) {
+    case CONSTANT_INTEGER:
+        return constant->is_unsigned
+                   ? PyLong_FromUnsignedLongLong((unsigned long long)constant->integer)
+                   : PyLong_FromLongLong(constant->integer);
+    case CONSTANT_FLOATING:
+        return PyFloat_FromDouble(constant->floating);
+    default:
+        return PyUnicode_DecodeUTF8(constant->text, (Py_ssize_t)constant->length,
+                                    "surrogateescape");
+    }
+}
+
+static int
+add_constants(struct library *library)
+{
+    for (size_t i = 0; i < library->plans.constant_count; i++) {
+        const struct plan_constant *constant = &library->plans.constants[i];
+        PyObject *value = constant_object(&constant->value);
+        int result =
+            value == NULL ? -1 : PyDict_SetItemString(library->constants, constant->name, value);
+        Py_XDECREF(value);
+        if (result < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Room for the kernels, once it is known for how many dtypes there may be one. */
 static int
 make_room(struct library *library)
@@ -503,6 +555,102 @@ make_room(struct library *library)
     if (library->kernels == NULL) {
         PyErr_NoMemory();
         return -1;
+    }
+    return 0;
+}
+
+/* ---- The function of a ufunc ---- */
+
+static void
+raise_no_function(const struct library *library)
+{
+    PyObject *names = PyList_New(0);
+    for (size_t i = 0; names != NULL && i < library->plans.count; i++) {
+        PyObject *name = PyUnicode_FromString(library->plans.items[i].name);
+        if (name == NULL || PyList_Append(names, name) < 0) {
+            Py_CLEAR(names);
+        }
+        Py_XDECREF(name);
+    }
+    if (names != NULL && library->picks) {
+        PyErr_Format(PyExc_ValueError, "%s(): 'name' is %R, but the source has the functions %R",
+                     maker_of(library), library->name, names);
+    }
+    else if (names != NULL) {
+        PyErr_Format(
+            PyExc_ValueError,
+            "%s(): the source has the functions %R: pick one by 'name', or make the others "
+            "static",
+            maker_of(library), names);
+    }
+    Py_XDECREF(names);
+}
+
+/* The only function, or the one that has the name asked for. Returns 0, or -1 with an exception. */
+static int
+pick_function(struct library *library, struct build *build)
+{
+    const struct plans *plans = &library->plans;
+    size_t index = plans->count == 1 ? 0 : plans->count;
+    for (size_t i = 0; library->picks && i < plans->count; i++) {
+        if (PyUnicode_CompareWithASCIIString(library->name, plans->items[i].name) == 0) {
+            index = i;
+        }
+    }
+    if (index == plans->count) {
+        raise_no_function(library);
+        return -1;
+    }
+    library->loop_plan = build->program.loop_plan = index;
+    return 0;
+}
+
+/* Returns 0, or -1 with an exception that says why the function makes no ufunc. */
+static int
+check_function(const struct library *library, const struct build *build)
+{
+    const struct plan *plan = &library->plans.items[library->loop_plan];
+    struct buffer reason = BUFFER_INIT;
+    struct loop_operands operands;
+    struct core core = {0};
+    struct spot spot;
+    int result = 0;
+    if (plan->refusal != NULL) {
+        buffer_append_string(&reason, plan->refusal);
+        result = -1;
+    }
+    else if (loop_read(plan, library->loops, &operands, &reason) < 0 ||
+             (library->loops == LOOP_CORE && core_read(plan, &operands, &core, &reason) < 0)) {
+        result = -1;
+    }
+    if (result < 0 && !reason.failed && reason.size > 0) {
+        program_refuse(&build->program, plan, reason.data, &spot);
+        raise_spot(build, &spot, "");
+    }
+    else if (result < 0) {
+        PyErr_NoMemory();
+    }
+    core_free(&core);
+    buffer_free(&reason);
+    return result;
+}
+
+/* All that a ufunc needs, of one reading of the sources. Returns 0, or -1 with an exception. */
+static int
+build_loops(struct library *library, struct build *build)
+{
+    unsigned variables = library->plans.items[library->loop_plan].variables;
+    size_t count = function_choices(&library->shared, variables);
+    for (size_t i = 0; i < count; i++) {
+        struct binding choice = function_choice(&library->shared, variables, i);
+        struct binding binding = complete_binding(library, &choice);
+        unit_free(&build->unit);
+        buffer_free(&build->headers);
+        build->unit = (struct unit){0};
+        struct kernel *kernel = build_kernel(build, &library->plans, &binding);
+        if (keep_kernel(library, &binding, kernel) == NULL) {
+            return -1;
+        }
     }
     return 0;
 }
@@ -517,17 +665,27 @@ open_library(struct library *library, struct state *state, bool lazy)
     if (result == 0) {
         collect_headers(&build, &library->headers);
         result = complete_letters(library, &build) < 0 ? -1 : make_room(library);
+        library->shared.records.items = library->plans.records;
+        library->shared.records.dtypes = result < 0 ? NULL : record_dtypes(&library->plans);
+        result = library->shared.records.dtypes == NULL ? -1 : result;
     }
-    if (result == 0 && library->plans.variables == 0 && !lazy) {
+    if (result == 0 && library->loops != LOOP_NONE) {
+        result = pick_function(library, &build) < 0    ? -1
+                 : check_function(library, &build) < 0 ? -1
+                                                       : build_loops(library, &build);
+    }
+    else if (result == 0 && library->plans.variables == 0 && !lazy) {
         struct kernel *kernel = build_kernel(&build, &library->plans, &none);
         result = keep_kernel(library, &none, kernel) == NULL ? -1 : 0;
     }
     free_build(&build);
-    return result < 0 ? -1 : add_functions(library, state);
+    return result < 0 || add_constants(library) < 0 ? -1
+           : library->loops == LOOP_NONE            ? add_functions(library, state)
+                                                    : 0;
 }
 
 /* What a Library's key holds: make_key(). */
-enum { KEY_LENGTH = 7 };
+enum { KEY_LENGTH = 8 };
 
 /* What was asked for, from the arguments on. */
 struct request {
@@ -536,6 +694,7 @@ struct request {
     PyObject *name;
     PyObject *declare;
     PyObject *functions;
+    enum loop_kind loops;
     struct options_given given;
     bool has_options;
     bool force;
@@ -558,17 +717,22 @@ new_library(PyObject *module, const struct request *request, PyObject *texts, Py
     library->name = request->name != NULL ? Py_NewRef(request->name)
                                           : PyUnicode_FromString("tinyweave library");
     library->functions = PyDict_New();
+    library->constants = PyDict_New();
     library->force = request->force;
+    library->loops = request->loops;
+    library->picks = request->name != NULL;
     library->declare = request->declare == NULL ? NULL : PyUnicode_AsUTF8String(request->declare);
     library->wanted = Py_XNewRef(request->functions);
     library->key = Py_NewRef(key);
     library->shared.plans = &library->plans;
     library->shared.kernel_for = library_kernel;
+    library->shared.callbacks = callbacks_new(state, (PyObject *)library);
     for (int i = 0; i < TYPE_VARIABLES && !PyErr_Occurred(); i++) {
         const char *letters =
             request->letters[i] == NULL ? NULL : PyUnicode_AsUTF8(request->letters[i]);
         library->variables |= letters == NULL ? 0 : 1u << i;
-        library->shared.letters[i] = letters == NULL ? NULL : read_letters(letters, i);
+        library->shared.letters[i] =
+            letters == NULL ? NULL : read_letters(letters, i, maker_of(library));
     }
     if (library->name == NULL || library->functions == NULL || PyErr_Occurred() ||
         open_library(library, state, request->lazy) < 0) {
@@ -585,6 +749,7 @@ library_clear(PyObject *self)
     if (library->functions != NULL) {
         PyDict_Clear(library->functions);
     }
+    callbacks_clear(library->shared.callbacks);
     return 0;
 }
 
@@ -595,7 +760,7 @@ library_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(library->module);
     Py_VISIT(library->functions);
-    return 0;
+    return callbacks_traverse(library->shared.callbacks, visit, arg);
 }
 
 static void
@@ -608,6 +773,8 @@ library_dealloc(PyObject *self)
         PyObject_ClearWeakRefs(self);
     }
     Py_CLEAR(library->functions);
+    Py_CLEAR(library->constants);
+    callbacks_free(library->shared.callbacks);
     size_t kernels = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
     for (size_t i = 0; i < kernels; i++) {
         if (library->kernels[i] != NULL) {
@@ -619,6 +786,7 @@ library_dealloc(PyObject *self)
     for (int i = 0; i < TYPE_VARIABLES; i++) {
         free(library->shared.letters[i]);
     }
+    Py_XDECREF(library->shared.records.dtypes);
     Py_XDECREF(library->declare);
     Py_XDECREF(library->wanted);
     Py_XDECREF(library->key);
@@ -645,6 +813,55 @@ find_refused(const struct library *library, PyObject *name)
     return NULL;
 }
 
+static const struct plan_variable *
+find_variable(const struct library *library, PyObject *name)
+{
+    for (size_t i = 0; i < library->plans.global_count; i++) {
+        if (PyUnicode_CompareWithASCIIString(name, library->plans.globals[i].name) == 0) {
+            return &library->plans.globals[i];
+        }
+    }
+    return NULL;
+}
+
+/* Where a variable lies; NULL with an AttributeError. */
+static void *
+variable_place(struct library *library, const struct plan_variable *variable)
+{
+    static const struct binding none = BINDING_NONE;
+    const char *reason = library->plans.variables != 0 ? "a generic source has one for each dtype"
+                                                       : variable->refusal;
+    if (reason != NULL) {
+        PyErr_Format(PyExc_AttributeError, "the variable '%s' (%s) cannot be seen from Python: %s",
+                     variable->name, variable->declaration, reason);
+        return NULL;
+    }
+    struct kernel *kernel = library_kernel((PyObject *)library, &none);
+    if (kernel == NULL) {
+        return NULL;
+    }
+    void **table = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
+    return table[2 * library->plans.count + (size_t)(variable - library->plans.globals)];
+}
+
+static int
+library_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    struct library *library = (struct library *)self;
+    const struct plan_variable *variable = find_variable(library, name);
+    if (variable == NULL) {
+        bool constant = PyDict_Contains(library->constants, name) > 0;
+        PyErr_Format(PyExc_AttributeError,
+                     constant ? "%R is a constant of the library"
+                              : "the library has no variable %R to be set",
+                     name);
+        return -1;
+    }
+    void *place = variable_place(library, variable);
+    return place == NULL ? -1
+                         : variable_set(variable, &library->shared.records, place, self, value);
+}
+
 /* The C functions first: one may be called `source`. */
 static PyObject *
 library_getattro(PyObject *self, PyObject *name)
@@ -654,6 +871,16 @@ library_getattro(PyObject *self, PyObject *name)
         library->functions == NULL ? NULL : PyDict_GetItemWithError(library->functions, name);
     if (function != NULL || PyErr_Occurred()) {
         return Py_XNewRef(function);
+    }
+    const struct plan_variable *variable = find_variable(library, name);
+    if (variable != NULL) {
+        void *place = variable_place(library, variable);
+        return place == NULL ? NULL : variable_get(variable, &library->shared.records, place, self);
+    }
+    PyObject *constant =
+        library->constants == NULL ? NULL : PyDict_GetItemWithError(library->constants, name);
+    if (constant != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(constant);
     }
     PyObject *value = PyObject_GenericGetAttr(self, name);
     if (value != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -674,16 +901,24 @@ library_getattro(PyObject *self, PyObject *name)
     return NULL;
 }
 
+/* Functions, variables and constants, then what every object has. */
 static PyObject *
 library_dir(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *names = PyDict_Keys(((struct library *)self)->functions);
-    PyObject *own = names == NULL
-                        ? NULL
-                        : PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", self);
-    PyObject *all = own == NULL ? NULL : PySequence_InPlaceConcat(names, own);
-    Py_XDECREF(names);
-    Py_XDECREF(own);
+    const struct library *library = (struct library *)self;
+    PyObject *all = PyObject_CallMethod((PyObject *)&PyBaseObject_Type, "__dir__", "O", self);
+    PyObject *tables[] = {library->functions, library->constants};
+    for (size_t i = 0; i < 2 && all != NULL; i++) {
+        Py_SETREF(all, PySequence_InPlaceConcat(all, tables[i]));
+    }
+    for (size_t i = 0; all != NULL && i < library->plans.global_count; i++) {
+        PyObject *name = PyUnicode_FromString(library->plans.globals[i].name);
+        int result = name == NULL ? -1 : PyList_Append(all, name);
+        Py_XDECREF(name);
+        if (result < 0) {
+            Py_CLEAR(all);
+        }
+    }
     return all;
 }
 
@@ -722,6 +957,22 @@ library_repr(PyObject *self)
     Py_XDECREF(comma);
     Py_XDECREF(list);
     return result;
+}
+
+/* {"point": dtype}, of the structs that functions and variables speak of. */
+static PyObject *
+library_get_dtypes(PyObject *self, void *Py_UNUSED(closure))
+{
+    const struct library *library = (struct library *)self;
+    PyObject *dtypes = PyDict_New();
+    for (size_t i = 0; dtypes != NULL && i < library->plans.record_count; i++) {
+        const char *name = library->plans.records[i].short_name;
+        PyObject *dtype = PyTuple_GET_ITEM(library->shared.records.dtypes, (Py_ssize_t)i);
+        if (name != NULL && PyDict_SetItemString(dtypes, name, dtype) < 0) {
+            Py_CLEAR(dtypes);
+        }
+    }
+    return dtypes;
 }
 
 static PyMemberDef LIBRARY_MEMBERS[] = {
@@ -838,6 +1089,9 @@ static PyGetSetDef LIBRARY_GETSET[] = {
     {"__name__", library_get_name, NULL, "The name given to tw.compile.", NULL},
     {"source", library_get_source, NULL, "The C text, a str; several texts one after the other.",
      NULL},
+    {"dtypes", library_get_dtypes, NULL,
+     "The dtypes of the structs that functions and variables use, by tag or typedef: a dict.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -847,6 +1101,7 @@ static PyType_Slot LIBRARY_SLOTS[] = {
     {Py_tp_methods, LIBRARY_METHODS},
     {Py_tp_getset, LIBRARY_GETSET},
     {Py_tp_getattro, library_getattro},
+    {Py_tp_setattro, library_setattro},
     {Py_tp_repr, library_repr},
     {Py_tp_traverse, library_traverse},
     {Py_tp_clear, library_clear},
@@ -873,7 +1128,8 @@ compile_init(PyObject *module)
         weakref == NULL ? NULL : PyObject_CallMethod(weakref, "WeakValueDictionary", NULL);
     Py_XDECREF(weakref);
     state->libraries = PyDict_New();
-    if (state->library_type == NULL || state->function_type == NULL ||
+    state->thunks = PyDict_New();
+    if (state->thunks == NULL || state->library_type == NULL || state->function_type == NULL ||
         state->living_libraries == NULL || state->libraries == NULL ||
         PyModule_AddObjectRef(module, "Library", (PyObject *)state->library_type) < 0) {
         return -1;
@@ -891,6 +1147,21 @@ compile_clear(PyObject *module)
     }
     Py_XDECREF(result);
     PyDict_Clear(state->libraries);
+}
+
+/* ---- What a ufunc sees of a Library ---- */
+
+const struct function_library *
+compile_shared(PyObject *library)
+{
+    return &((struct library *)library)->shared;
+}
+
+const struct plan *
+compile_loop_plan(PyObject *library)
+{
+    const struct library *self = (const struct library *)library;
+    return &self->plans.items[self->loop_plan];
 }
 
 /* ---- The table of Libraries ---- */
@@ -986,100 +1257,17 @@ make_library(PyObject *module, const struct request *request, PyObject *texts, P
     return library;
 }
 
-/* ---- The sources ---- */
-
-static PyObject *
-read_file(PyObject *path)
-{
-    PyObject *io = PyImport_ImportModule("io");
-    PyObject *file = io == NULL ? NULL : PyObject_CallMethod(io, "open", "Os", path, "rb");
-    PyObject *bytes = file == NULL ? NULL : PyObject_CallMethod(file, "read", NULL);
-    PyObject *closed = file == NULL ? NULL : PyObject_CallMethod(file, "close", NULL);
-    if (closed == NULL) {
-        Py_CLEAR(bytes);
-    }
-    Py_XDECREF(closed);
-    Py_XDECREF(file);
-    Py_XDECREF(io);
-    return bytes;
-}
-
-/* Editors put a byte order mark in front, which is no C. Takes the reference. */
-static PyObject *
-without_mark(PyObject *bytes)
-{
-    if (bytes == NULL || !PyBytes_Check(bytes) || PyBytes_GET_SIZE(bytes) < 3 ||
-        memcmp(PyBytes_AS_STRING(bytes), "\xef\xbb\xbf", 3) != 0) {
-        return bytes;
-    }
-    PyObject *rest =
-        PyBytes_FromStringAndSize(PyBytes_AS_STRING(bytes) + 3, PyBytes_GET_SIZE(bytes) - 3);
-    Py_DECREF(bytes);
-    return rest;
-}
-
-/* A str is C text, an os.PathLike a file -> (bytes, path or None) */
-static PyObject *
-read_text(PyObject *source)
-{
-    if (PyUnicode_Check(source)) {
-        PyObject *bytes = without_mark(PyUnicode_AsUTF8String(source));
-        return bytes == NULL ? NULL : Py_BuildValue("(NO)", bytes, Py_None);
-    }
-    if (!PyObject_HasAttrString(source, "__fspath__")) {
-        PyErr_Format(PyExc_TypeError,
-                     FUNCTION
-                     "(): 'source' must be str, the C text, an os.PathLike of a file, or a "
-                     "list of these, not %.100s",
-                     Py_TYPE(source)->tp_name);
-        return NULL;
-    }
-    PyObject *path = NULL;
-    if (PyUnicode_FSConverter(source, &path) == 0) {
-        return NULL;
-    }
-    PyObject *bytes = without_mark(read_file(source));
-    PyObject *pair = bytes == NULL ? NULL : PyTuple_Pack(2, bytes, path);
-    Py_XDECREF(bytes);
-    Py_DECREF(path);
-    return pair;
-}
-
-static PyObject *
-read_texts(PyObject *source)
-{
-    PyObject *items = PyList_Check(source) || PyTuple_Check(source) ? PySequence_Tuple(source)
-                                                                    : PyTuple_Pack(1, source);
-    Py_ssize_t count = items == NULL ? 0 : PyTuple_GET_SIZE(items);
-    PyObject *texts = items == NULL ? NULL : PyTuple_New(count);
-    for (Py_ssize_t i = 0; texts != NULL && i < count; i++) {
-        PyObject *text = read_text(PyTuple_GET_ITEM(items, i));
-        if (text == NULL) {
-            Py_CLEAR(texts);
-        }
-        else {
-            PyTuple_SET_ITEM(texts, i, text);
-        }
-    }
-    Py_XDECREF(items);
-    if (texts != NULL && count == 0) {
-        PyErr_SetString(PyExc_ValueError, FUNCTION "(): 'source' is an empty list");
-        Py_CLEAR(texts);
-    }
-    return texts;
-}
-
 /* ---- Reading the arguments of compile itself ---- */
 
 static int
-set_text(PyObject *name, PyObject *value, PyObject **place)
+set_text(const struct request *request, PyObject *name, PyObject *value, PyObject **place)
 {
     if (value == Py_None) {
         return 0;
     }
     if (!PyUnicode_Check(value)) {
-        PyErr_Format(PyExc_TypeError, FUNCTION "(): '%U' must be str, not %.100s", name,
-                     Py_TYPE(value)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s(): '%U' must be str, not %.100s",
+                     FUNCTIONS[request->loops], name, Py_TYPE(value)->tp_name);
         return -1;
     }
     *place = value;
@@ -1096,18 +1284,18 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
     for (int i = 0; i < TYPE_VARIABLES; i++) {
         const char variable[] = {TYPE_VARIABLE_NAMES[i], '\0'};
         if (PyUnicode_CompareWithASCIIString(name, variable) == 0) {
-            return set_text(name, value, &request->letters[i]);
+            return set_text(request, name, value, &request->letters[i]);
         }
     }
     if (PyUnicode_CompareWithASCIIString(name, "declare") == 0) {
-        return set_text(name, value, &request->declare);
+        return set_text(request, name, value, &request->declare);
     }
     if (PyUnicode_CompareWithASCIIString(name, "functions") == 0) {
         request->functions = value == Py_None ? NULL : value;
         return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "name") == 0) {
-        return set_text(name, value, &request->name);
+        return set_text(request, name, value, &request->name);
     }
     if (PyUnicode_Compare(name, state->name_force) == 0) {
         int truth = PyObject_IsTrue(value);
@@ -1115,13 +1303,14 @@ set_keyword(struct request *request, const struct state *state, PyObject *name, 
         return truth < 0 ? -1 : 0;
     }
     if (PyUnicode_Compare(name, state->name_support_code) == 0) {
-        PyErr_SetString(PyExc_TypeError,
-                        FUNCTION "() takes no 'support_code': put it in the source, "
-                                 "or give a list of sources");
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes no 'support_code': put it in the source, "
+                     "or give a list of sources",
+                     FUNCTIONS[request->loops]);
         return -1;
     }
     request->has_options = true;
-    return options_set(&request->given, state, FUNCTION, name, value);
+    return options_set(&request->given, state, FUNCTIONS[request->loops], name, value);
 }
 
 static int
@@ -1129,8 +1318,8 @@ read_request(struct request *request, const struct state *state, PyObject *const
              Py_ssize_t count, PyObject *keywords)
 {
     if (count > 1) {
-        PyErr_Format(PyExc_TypeError, FUNCTION "() takes 1 positional argument (source), %zd given",
-                     count);
+        PyErr_Format(PyExc_TypeError, "%s() takes 1 positional argument (source), %zd given",
+                     FUNCTIONS[request->loops], count);
         return -1;
     }
     request->source = count > 0 ? arguments[0] : NULL;
@@ -1141,7 +1330,8 @@ read_request(struct request *request, const struct state *state, PyObject *const
         }
     }
     if (request->source == NULL && request->declare == NULL && request->functions == NULL) {
-        PyErr_SetString(PyExc_TypeError, FUNCTION "() missing required argument: 'source'");
+        PyErr_Format(PyExc_TypeError, "%s() missing required argument: 'source'",
+                     FUNCTIONS[request->loops]);
         return -1;
     }
     return 0;
@@ -1185,8 +1375,9 @@ absolute_texts(PyObject *texts)
 static PyObject *
 request_texts(const struct request *request)
 {
-    return request->source == NULL ? Py_BuildValue("((yO))", "", Py_None)
-                                   : absolute_texts(read_texts(request->source));
+    return request->source == NULL
+               ? Py_BuildValue("((yO))", "", Py_None)
+               : absolute_texts(source_read(request->source, FUNCTIONS[request->loops]));
 }
 
 static PyObject *
@@ -1200,9 +1391,10 @@ or_none(PyObject *object)
 static PyObject *
 make_key(const struct request *request, PyObject *texts, PyObject *options)
 {
-    return PyTuple_Pack(KEY_LENGTH, texts, or_none(options), or_none(request->letters[0]),
-                        or_none(request->letters[1]), or_none(request->name),
-                        or_none(request->declare), or_none(request->functions));
+    return Py_BuildValue("(OOOOOOOs)", texts, or_none(options), or_none(request->letters[0]),
+                         or_none(request->letters[1]), or_none(request->name),
+                         or_none(request->declare), or_none(request->functions),
+                         FUNCTIONS[request->loops]);
 }
 
 /* Finds or makes the Library of a request whose texts are read. Returns a new reference, or NULL. */
@@ -1212,10 +1404,11 @@ obtain_library(PyObject *module, struct request *request, PyObject *texts)
     struct state *state = PyModule_GetState(module);
     PyObject *options = NULL, *key = NULL, *library = NULL, *names = NULL;
     if (request->functions != NULL) {
-        request->functions = names = options_names(request->functions, FUNCTION, "functions");
+        request->functions = names =
+            options_names(request->functions, FUNCTIONS[request->loops], "functions");
     }
     if (!PyErr_Occurred() && request->has_options) {
-        options = options_canonical(&request->given, FUNCTION);
+        options = options_canonical(&request->given, FUNCTIONS[request->loops]);
     }
     if (!PyErr_Occurred()) {
         key = make_key(request, texts, options);
@@ -1245,10 +1438,11 @@ compiled(PyObject *library)
 }
 
 PyObject *
-compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+compile_library(PyObject *module, enum loop_kind loops, PyObject *const *arguments,
+                Py_ssize_t count, PyObject *keywords)
 {
     struct state *state = PyModule_GetState(module);
-    struct request request = {0};
+    struct request request = {.loops = loops};
     if (read_request(&request, state, arguments, count, keywords) < 0) {
         return NULL;
     }
@@ -1321,9 +1515,16 @@ compile_restore(PyObject *module, PyObject *arguments)
     return obtain_library(module, &request, PyTuple_GET_ITEM(key, 0));
 }
 
+PyObject *
+compile_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
+{
+    return compile_library(module, LOOP_NONE, arguments, count, keywords);
+}
+
 const char compile_doc[] =
-    "compile(source, *, T=None, headers=(), define_macros=(), undef_macros=(), include_dirs=(),\n"
-    "        libraries=(), library_dirs=(), extra_compile_args=(), name=None, force=False)\n"
+    "compile(source='', *, declare=None, functions=None, T=None, U=None, headers=(),\n"
+    "        define_macros=(), undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
+    "        extra_compile_args=(), name=None, force=False)\n"
     "--\n\n"
     "Compile C functions; their C99 prototypes say how Python calls them.\n"
     "\n"
@@ -1344,11 +1545,18 @@ const char compile_doc[] =
     "are checked\n"
     "    for their range; ``const char *`` is str or bytes, ``void *`` a buffer, an address or "
     "None,\n"
-    "    ``PyObject *`` any object.\n"
-    "T : str, optional\n"
-    "    Dtype characters, \"fdFD\": the type ``T`` of the source stands for each, compiled on "
-    "first "
-    "use.\n"
+    "    ``PyObject *`` any object, ``double (*f)(double)`` a callable or a C function.\n"
+    "declare : str, optional\n"
+    "    Prototypes apart from the source, in the functions' own order of parameters, for C that "
+    "is not to be\n"
+    "    changed and for functions of ``libraries``. A dimension may have a name that is no "
+    "parameter.\n"
+    "functions : str or list of str, optional\n"
+    "    The only functions and variables to be had.\n"
+    "T, U : str, optional\n"
+    "    Dtype characters, \"fdFD\": the type ``T`` (``U``) of the source stands for each, "
+    "compiled "
+    "on first use.\n"
     "    Without a list, ``#pragma tinyweave T \"fdFD\"`` in the source, else the integer and "
     "floating "
     "types.\n"

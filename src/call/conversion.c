@@ -417,6 +417,24 @@ number_object(int type, const void *slot)
     }
 }
 
+size_t
+number_size(int type)
+{
+    const struct number_type *number = number_type(type);
+    return (size_t)number->size * (number->kind == KIND_COMPLEX ? 2 : 1);
+}
+
+long long
+number_integer(int type, const void *slot)
+{
+    const struct number_type *number = number_type(type);
+    if (number->kind != KIND_INTEGER) {
+        return 0;
+    }
+    return number->low < 0 ? signed_number(number->size, slot)
+                           : (long long)unsigned_number(number->size, slot);
+}
+
 /* ---- Arrays: casts ---- */
 
 static int

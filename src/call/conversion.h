@@ -27,6 +27,10 @@ int convert_number(const struct conversion *to, PyObject *value, void *slot);
 /* The number at `slot` as a Python bool, int, float or complex. NULL with an exception. */
 PyObject *number_object(int type, const void *slot);
 
+/* The bytes of a number in C; the value of an integer, a larger one wrapped. */
+size_t number_size(int type);
+long long number_integer(int type, const void *slot);
+
 /* Anything array-like as an ndarray of that dtype, C-contiguous, aligned, in native byte order; bytes too, for
  * a type of one byte. It may be read-only, or share memory with `value`. No warning is given, whatever
  * np.errstate is. Returns a new reference, to `value` itself where that is right already; or NULL with

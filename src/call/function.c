@@ -16,6 +16,7 @@
 #include "numpy.h"
 
 #include "../../cache/kernel.h"
+#include "callback.h"
 #include "conversion.h"
 #include "export.h"
 
@@ -66,6 +67,32 @@ binding_index(unsigned variables, const struct binding *binding)
     return index;
 }
 
+size_t
+function_choices(const struct function_library *shared, unsigned variables)
+{
+    size_t count = 1;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        count *= variables >> i & 1 ? strlen(shared->letters[i]) : 1;
+    }
+    return count;
+}
+
+struct binding
+function_choice(const struct function_library *shared, unsigned variables, size_t number)
+{
+    struct binding binding = BINDING_NONE;
+    for (int i = TYPE_VARIABLES - 1; i >= 0; i--) {
+        if (variables >> i & 1) {
+            size_t count = strlen(shared->letters[i]);
+            PyArray_Descr *dtype = PyArray_DescrFromType(shared->letters[i][number % count]);
+            binding.types[i] = dtype->type_num;
+            Py_DECREF(dtype);
+            number /= count;
+        }
+    }
+    return binding;
+}
+
 /* ---- One call ---- */
 
 typedef double slot[2];
@@ -74,12 +101,13 @@ struct invocation {
     struct function *function;
     const struct plan *plan;
     struct binding binding;
-    slot *slots;       /* one a parameter, one for the result */
-    PyObject **given;  /* what was passed for each parameter, borrowed; NULL: nothing */
-    PyObject **arrays; /* what C sees of each array parameter, references of ours */
-    long long *values; /* of the integer parameters that extents speak of */
-    Py_buffer *views;  /* of void * parameters; NULL: there are none */
-    size_t bytes;      /* of all arrays */
+    slot *slots;              /* one a parameter, one for the result */
+    PyObject **given;         /* what was passed for each parameter, borrowed; NULL: nothing */
+    PyObject **arrays;        /* what C sees of each array parameter, references of ours */
+    long long *values;        /* of the integer parameters that extents speak of */
+    Py_buffer *views;         /* of void * parameters; NULL: there are none */
+    size_t bytes;             /* of all arrays */
+    struct callback_run *run; /* of a call that C may call Python in, else NULL */
 };
 
 static inline int
@@ -297,8 +325,8 @@ read_integer(int type, const void *slot)
 }
 
 /* Returns 0, or -1 when it does not fit. */
-static int
-write_integer(int type, long long value, void *slot)
+int
+function_write_integer(int type, long long value, void *slot)
 {
     switch (type) {
 #define INTEGER(number, c_type, least, most)                                                       \
@@ -392,19 +420,72 @@ wrong_dimensions(const struct invocation *invocation, int index, int dimensions)
     return -1;
 }
 
+/* A pointer to a struct may be a handle that C gave: an address, or None. */
+static int
+take_address(struct invocation *invocation, int index)
+{
+    Py_buffer view = {.obj = NULL};
+    struct conversion to = conversion_of(invocation, index);
+    return convert_pointer(&to, invocation->given[index], 1, &view,
+                           (void **)invocation->slots[index]);
+}
+
+static PyObject *
+take_records(struct invocation *invocation, int index)
+{
+    const struct plan_parameter *parameter = &invocation->plan->parameters[index];
+    const struct records *records = &invocation->function->shared->records;
+    struct conversion to = conversion_of(invocation, index);
+    return (parameter->role == ROLE_IN ? record_array : record_inout)(&to, records, parameter->type,
+                                                                      invocation->given[index]);
+}
+
+/* A buffer of bytes, whatever its items are: bytearray, an array of dtype S8 ... The value itself where it is
+ * none. A new reference. */
+static PyObject *
+text_array(PyObject *value)
+{
+    bool bytes = PyArray_Check(value) && PyArray_TYPE((PyArrayObject *)value) == NPY_BYTE;
+    if (bytes || PyBytes_Check(value) || !PyObject_CheckBuffer(value)) {
+        return Py_NewRef(value);
+    }
+    return PyArray_FromBuffer(value, PyArray_DescrFromType(NPY_BYTE), -1, 0);
+}
+
+static PyObject *
+convert_text(const struct conversion *to, PyObject *value, bool in)
+{
+    PyObject *array = text_array(value);
+    PyObject *result = NULL;
+    if (array != NULL) {
+        result = in ? convert_array(to, array) : convert_inout(to, array);
+        Py_DECREF(array);
+    }
+    return result;
+}
+
 static int
 take_array(struct invocation *invocation, int index)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[index];
     PyObject *value = invocation->given[index];
     bool in = parameter->role == ROLE_IN;
-    if (is_right(value, type_of(invocation, parameter->type),
-                 in ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY)) {
+    bool record = plan_is_record(parameter->type);
+    if (record && parameter->dimensions < 0 && (value == Py_None || PyLong_Check(value))) {
+        return take_address(invocation, index);
+    }
+    if (record) {
+        invocation->arrays[index] = take_records(invocation, index);
+    }
+    else if (is_right(value, type_of(invocation, parameter->type),
+                      in ? NPY_ARRAY_CARRAY_RO : NPY_ARRAY_CARRAY)) {
         invocation->arrays[index] = Py_NewRef(value);
     }
     else {
         struct conversion to = conversion_of(invocation, index);
-        invocation->arrays[index] = in ? convert_array(&to, value) : convert_inout(&to, value);
+        invocation->arrays[index] = parameter->is_text ? convert_text(&to, value, in)
+                                    : in               ? convert_array(&to, value)
+                                                       : convert_inout(&to, value);
     }
     if (invocation->arrays[index] == NULL) {
         return -1;
@@ -413,6 +494,18 @@ take_array(struct invocation *invocation, int index)
     return parameter->dimensions >= 0 && dimensions != parameter->dimensions
                ? wrong_dimensions(invocation, index, dimensions)
                : 0;
+}
+
+static int
+take_callback(struct invocation *invocation, int index)
+{
+    if (invocation->run == NULL) {
+        invocation->run = callback_run_new(invocation->function->shared->callbacks,
+                                           invocation->plan, &invocation->binding);
+    }
+    return invocation->run == NULL ? -1
+                                   : callback_take(invocation->run, index, invocation->given[index],
+                                                   (void **)invocation->slots[index]);
 }
 
 static int
@@ -440,6 +533,9 @@ take_values(struct invocation *invocation)
             break;
         case ROLE_OBJECT:
             result = take_object(invocation, i);
+            break;
+        case ROLE_CALLBACK:
+            result = take_callback(invocation, i);
             break;
         default:
             break;
@@ -488,7 +584,7 @@ set_hidden(struct invocation *invocation, int hidden, long long value)
 {
     const struct plan_parameter *parameter = &invocation->plan->parameters[hidden];
     invocation->values[hidden] = value;
-    if (write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
+    if (function_write_integer(parameter->type, value, invocation->slots[hidden]) < 0) {
         PyErr_Format(PyExc_OverflowError, "%s(): '%s' = %lld from '%s' does not fit C's %s",
                      invocation->plan->name, parameter->name, value,
                      invocation->plan->parameters[parameter->source].name,
@@ -578,6 +674,16 @@ check_shape(const struct invocation *invocation, int index)
     return 0;
 }
 
+static PyArray_Descr *
+dtype_of(const struct invocation *invocation, int type)
+{
+    if (plan_is_record(type)) {
+        PyObject *dtypes = invocation->function->shared->records.dtypes;
+        return (PyArray_Descr *)Py_NewRef(PyTuple_GET_ITEM(dtypes, type - PLAN_RECORD));
+    }
+    return PyArray_DescrFromType(type_of(invocation, type));
+}
+
 /* A new array, zero, as its extents say. */
 static PyObject *
 new_array(const struct invocation *invocation, const struct plan_parameter *parameter)
@@ -597,7 +703,7 @@ new_array(const struct invocation *invocation, const struct plan_parameter *para
         }
         shape[axis] = extent;
     }
-    PyArray_Descr *dtype = PyArray_DescrFromType(type_of(invocation, parameter->type));
+    PyArray_Descr *dtype = dtype_of(invocation, parameter->type);
     return dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
 }
 
@@ -616,9 +722,11 @@ settle_shapes(struct invocation *invocation)
     }
     for (int i = 0; i < invocation->plan->array_count; i++) {
         int index = invocation->plan->arrays[i];
-        int result = invocation->arrays[index] != NULL ? check_shape(invocation, index)
-                                                       : allocate(invocation, index);
-        if (result < 0) {
+        bool given = invocation->given[index] != NULL;
+        if (given && invocation->arrays[index] == NULL) {
+            continue; /* an address */
+        }
+        if ((given ? check_shape(invocation, index) : allocate(invocation, index)) < 0) {
             return -1;
         }
         invocation->bytes += (size_t)PyArray_NBYTES((PyArrayObject *)invocation->arrays[index]);
@@ -632,6 +740,9 @@ settle_shapes(struct invocation *invocation)
 static inline bool
 meets(PyObject *a, PyObject *b)
 {
+    if (a == NULL || b == NULL) { /* an address that C gave */
+        return false;
+    }
     const char *start = PyArray_BYTES((PyArrayObject *)a);
     const char *other = PyArray_BYTES((PyArrayObject *)b);
     return start < other + PyArray_NBYTES((PyArrayObject *)b) &&
@@ -698,6 +809,9 @@ fill_pointers(struct invocation *invocation)
     for (int i = 0; i < plan->array_count; i++) {
         int index = plan->arrays[i];
         PyArrayObject *array = (PyArrayObject *)invocation->arrays[index];
+        if (array == NULL) {
+            continue; /* an address, in its slot already */
+        }
         *(void **)invocation->slots[index] = PyArray_DATA(array);
         if (plan->parameters[index].role == ROLE_OUT && invocation->given[index] != NULL) {
             memset(PyArray_DATA(array), 0, (size_t)PyArray_NBYTES(array));
@@ -742,6 +856,21 @@ returned_array(const struct invocation *invocation, const void *data)
     return array;
 }
 
+/* The address; of a struct, a view of it, so that it can be passed on as what it is. */
+static PyObject *
+returned_pointer(const struct invocation *invocation, void *data)
+{
+    const struct plan_parameter *returned = &invocation->plan->returned;
+    if (!plan_is_record(returned->type)) {
+        return PyLong_FromVoidPtr(data);
+    }
+    if (data == NULL) {
+        Py_RETURN_NONE;
+    }
+    return record_view(&invocation->function->shared->records, returned->type, data,
+                       returned->readonly, invocation->function->library);
+}
+
 /* What the C function returned. */
 static PyObject *
 returned(const struct invocation *invocation)
@@ -762,7 +891,7 @@ returned(const struct invocation *invocation)
         }
         return *(PyObject *const *)slot;
     default:
-        return PyLong_FromVoidPtr(*(void *const *)slot);
+        return returned_pointer(invocation, *(void *const *)slot);
     }
 }
 
@@ -788,6 +917,13 @@ pack(PyObject **items, Py_ssize_t count)
     return tuple;
 }
 
+/* One struct: a NumPy scalar. */
+static PyObject *
+new_record(PyObject *array)
+{
+    return PyArray_ToScalar(PyArray_DATA((PyArrayObject *)array), (PyArrayObject *)array);
+}
+
 static PyObject *
 collect(const struct invocation *invocation, slot *numbers)
 {
@@ -808,7 +944,10 @@ collect(const struct invocation *invocation, slot *numbers)
         }
         else if (parameter->role == ROLE_OUT) {
             bool passed = invocation->given[i] != NULL; /* which may have been copied */
-            items[count++] = Py_NewRef(passed ? invocation->given[i] : invocation->arrays[i]);
+            bool one = !passed && parameter->dimensions == 0;
+            items[count] = one ? new_record(invocation->arrays[i])
+                               : Py_NewRef(passed ? invocation->given[i] : invocation->arrays[i]);
+            failed = items[count++] == NULL;
         }
     }
     if (!failed) {
@@ -843,6 +982,9 @@ release(struct invocation *invocation, int keep)
         }
     }
     PyMem_Free(invocation->views);
+    if (invocation->run != NULL) {
+        callback_run_free(invocation->run);
+    }
     return result;
 }
 
@@ -866,6 +1008,24 @@ find_target(struct invocation *invocation)
     return target;
 }
 
+/* C may have kept a callback of an earlier call, and call it now. */
+static int
+call_target(struct invocation *invocation, struct target *target)
+{
+    struct callbacks *callbacks = invocation->function->shared->callbacks;
+    if (invocation->run == NULL && callbacks_any(callbacks)) {
+        invocation->run = callback_run_new(callbacks, invocation->plan, &invocation->binding);
+        if (invocation->run == NULL) {
+            return -1;
+        }
+    }
+    return invocation->run == NULL
+               ? call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
+                               &target->pace)
+               : callback_run_enter(invocation->run, target->kernel, target->code,
+                                    invocation->slots, invocation->values, &target->pace);
+}
+
 static PyObject *
 enter_target(struct invocation *invocation, struct target *target)
 {
@@ -876,8 +1036,7 @@ enter_target(struct invocation *invocation, struct target *target)
     }
     PyObject **object = (PyObject **)invocation->slots[invocation->plan->count];
     *object = NULL;
-    int result = call_function(target->kernel, target->code, invocation->slots, invocation->bytes,
-                               &target->pace);
+    int result = call_target(invocation, target);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
     if (result < 0 && invocation->plan->result == ROLE_OBJECT) {
         Py_XDECREF(*object); /* returned, though an exception is set */
@@ -1012,7 +1171,9 @@ write_results(const struct plan *plan, struct buffer *text)
         const char *type = plan->result == ROLE_STRING   ? "str"
                            : plan->result == ROLE_OBJECT ? "object"
                            : plan->result == ROLE_NUMBER ? number_name(plan->returned.type)
-                                                         : "address";
+                           : plan->result == ROLE_OUT || plan_is_record(plan->returned.type)
+                               ? "array"
+                               : "address";
         buffer_printf(text, "%s%s", comma, type);
         comma = ", ";
     }
@@ -1224,4 +1385,39 @@ function_new(PyTypeObject *type, PyObject *library, const struct function_librar
         return NULL;
     }
     return (PyObject *)function;
+}
+
+/* ---- What a Function is in C ---- */
+
+const struct plan *
+function_plan(PyObject *self)
+{
+    return ((struct function *)self)->plan;
+}
+
+int
+function_variable_type(PyObject *self, int variable, int type)
+{
+    const char *letters = ((struct function *)self)->shared->letters[variable];
+    for (; *letters != '\0'; letters++) {
+        PyArray_Descr *dtype = PyArray_DescrFromType(*letters);
+        int listed = dtype->type_num;
+        Py_DECREF(dtype);
+        if (same_type(listed, type)) {
+            return listed;
+        }
+    }
+    return PLAN_NONE;
+}
+
+struct kernel *
+function_address(PyObject *self, const struct binding *binding, void **address)
+{
+    struct function *function = (struct function *)self;
+    struct kernel *kernel = function->shared->kernel_for(function->library, binding);
+    if (kernel != NULL) {
+        void **table = atomic_load_explicit(&kernel->entry_point, memory_order_acquire);
+        *address = table[function->shared->plans->count + function->index];
+    }
+    return kernel;
 }

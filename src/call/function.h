@@ -9,7 +9,9 @@
 
 #include "../frontend/function.h"
 #include "call.h"
+#include "record.h"
 
+struct callbacks;
 struct kernel;
 
 /* The kernel that has the functions for what the type variables stand for, compiled if need be. A variable that
@@ -29,7 +31,15 @@ struct function_library {
     char *letters
         [TYPE_VARIABLES]; /* the dtypes that each type variable may stand for, NumPy's characters */
     function_kernel *kernel_for;
+    struct records records;
+    struct callbacks *callbacks; /* what Python gave C to call */
 };
+
+/* How many choices of a dtype there are for each of a set of type variables, by the lists; and the binding of one, by
+ * its number: the last variable's dtype changes fastest. */
+size_t function_choices(const struct function_library *shared, unsigned variables);
+struct binding function_choice(const struct function_library *shared, unsigned variables,
+                               size_t number);
 
 /* Makes the function of a plan. `library` owns `shared`. Returns a new reference, or NULL with an exception. */
 PyObject *function_new(PyTypeObject *type, PyObject *library, const struct function_library *shared,
@@ -45,6 +55,20 @@ struct function_parts {
 };
 
 struct function_parts function_parts(PyObject *function);
+/* ---- What a Function is in C ---- */
+
+/* Its plan, the Library's. */
+const struct plan *function_plan(PyObject *function);
+
+/* The Library's own number of a dtype that a type variable may stand for; PLAN_NONE: it may not. */
+int function_variable_type(PyObject *function, int variable, int type);
+
+/* The C function itself, for what its type variables stand for, compiled if need be. Returns its kernel, borrowed
+ * from the Library; NULL with an exception. */
+struct kernel *function_address(PyObject *function, const struct binding *binding, void **address);
+
+/* Writes a value as C's integer of a type, by NumPy's number. Returns 0, or -1 where it does not fit. */
+int function_write_integer(int type, long long value, void *slot);
 
 extern PyType_Spec function_spec; /* of tw.Function */
 

@@ -124,7 +124,8 @@ list_last_resort(struct strings *words)
         importlib == NULL ? NULL : PyObject_CallMethod(importlib, "find_spec", "s", "ziglang");
     PyObject *python = PySys_GetObject("executable"); /* borrowed */
     int result = found == NULL ? -1 : 0;
-    if (result == 0 && found != Py_None && python != NULL && PyUnicode_Check(python)) {
+    if (result == 0 && found != Py_None && python != NULL && PyUnicode_Check(python) &&
+        PyUnicode_GET_LENGTH(python) > 0) {
         result = append_word(words, "", python);
         for (int i = 0; result == 0 && i < 3; i++) {
             result = strings_append(words, arguments[i], strlen(arguments[i]));

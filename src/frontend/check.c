@@ -245,6 +245,39 @@ check_words(struct check *check)
     return 0;
 }
 
+/* A type alone does no arithmetic: "sizeof(long double)", "(long double *)p", a member of a union, a prototype's
+ * parameter without a name. */
+static bool
+is_mere_type(const struct check *check, size_t i)
+{
+    const struct live *code = &check->code[i];
+    size_t end = i;
+    while (token_is(check->code[end].token, "long") || token_is(check->code[end].token, "double")) {
+        end++;
+    }
+    const struct token *before = i > 0 ? code[-1].token : NULL;
+    const struct token *next = check->code[end].token;
+    bool measured = i > 1 && token_is(before, "(") && token_is(code[-2].token, "sizeof");
+    bool member = check->nodes[code->node].record;
+    bool typedef_name = before != NULL && token_is(before, "typedef");
+    return measured || member || typedef_name || token_is(next, "*");
+}
+
+static int
+check_long_doubles(struct check *check)
+{
+    for (size_t i = 0; i + 2 < check->code_count; i++) {
+        const struct token *token = check->code[i].token, *next = check->code[i + 1].token;
+        bool type = (token_is(token, "long") && token_is(next, "double")) ||
+                    (token_is(token, "double") && token_is(next, "long")) ||
+                    token_is(token, "npy_longdouble") || token_is(token, "npy_clongdouble");
+        if ((type && !is_mere_type(check, i)) || is_long_double_literal(token)) {
+            return check_refuse(check, token, LONG_DOUBLE);
+        }
+    }
+    return 0;
+}
+
 /* ---- directives ---- */
 
 /* #line 3 "tw:code", # 3 "tw:code" */
@@ -710,6 +743,35 @@ check_source(const struct source *source, bool snippet, struct spot *spot)
     int result = check_allocate(&check);
     if (result == 0) {
         result = check_rules(&check);
+    }
+    check_free(&check);
+    return result;
+}
+
+/* What a module mentions and libtcc refuses by itself is left to it: the text may stand where #if leaves it out. */
+static int
+check_module_rules(struct check *check)
+{
+    if (check_nesting(check) < 0) {
+        /* brackets that pair up only with the right #if are no error yet */
+        return check->too_deep ? -1 : 0;
+    }
+    note_names(check);
+    if (check_long_doubles(check) < 0 || check_directives(check) < 0 ||
+        check_parameters(check) < 0 || (check->has_atomic && check_atomics(check) < 0)) {
+        return -1;
+    }
+    return check->has_alignment ? check_alignment(check) : 0;
+}
+
+int
+check_module(const struct source *source, struct spot *spot)
+{
+    *spot = (struct spot){.source = source};
+    struct check check = {.source = source, .spot = spot};
+    int result = check_allocate(&check);
+    if (result == 0) {
+        result = check_module_rules(&check);
     }
     check_free(&check);
     return result;

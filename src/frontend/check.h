@@ -60,6 +60,7 @@ struct check {
     struct conditional *conditionals;
     size_t conditional_count;
     bool dead;
+    bool too_deep;     /* what check_nesting refused was not a bracket out of place */
     struct live *code; /* live tokens outside directives, then one TOKEN_END */
     size_t code_count;
     const struct token **live; /* live tokens, directives too */

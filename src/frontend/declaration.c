@@ -5,62 +5,15 @@
 
 #include "../../runtime/symbols.h"
 #include "check.h"
+#include "literal.h"
 #include "parse.h"
-
-/* Where specifiers and a declarator stand. */
-enum context { CONTEXT_FILE, CONTEXT_PARAMETER, CONTEXT_TYPE_NAME };
-
-struct specifiers {
-    enum context context;
-    const struct token *first;
-    enum storage storage;
-    bool is_inline;
-    unsigned qualifiers;
-    unsigned words;          /* enum type_word */
-    const struct type *type; /* made of a tag or a name, in the end of words too; NULL: none yet */
-    const struct token *type_token;
-    enum parameter_word word;
-    const struct token *word_token;
-};
-
-/* A pointer, array or function between a name and the type in front. */
-struct part {
-    struct type type;
-    struct part *outer; /* what it points to, is made of or returns; NULL: the type in front */
-};
-
-struct declarator {
-    enum context context;
-    const struct token *name;
-    const struct token *last;
-    struct part *parts; /* from the name outwards */
-    struct part **end;  /* where the next outer one goes */
-    int count;
-    const struct type *type; /* when it is finished */
-};
-
-static int declaration_specifiers(struct parser *parser, struct specifiers *specifiers);
-static int declarator(struct parser *parser, struct declarator *declarator);
-static int finish_declarator(struct parser *parser, struct declarator *declarator,
-                             const struct type *type);
 
 /* ---- Types ---- */
 
 static struct type *
-make_type(struct parser *parser, enum type_kind kind, const struct token *name)
-{
-    struct type *type = parse_allocate(parser, sizeof(*type));
-    if (type != NULL) {
-        type->kind = kind;
-        type->name = name;
-    }
-    return type;
-}
-
-static struct type *
 make_basic(struct parser *parser, enum basic_type basic)
 {
-    struct type *type = make_type(parser, TYPE_BASIC, NULL);
+    struct type *type = type_make(parser, TYPE_BASIC, NULL);
     if (type != NULL) {
         type->basic = basic;
     }
@@ -86,6 +39,7 @@ refuse_tokens(struct parser *parser, const struct token *place, const struct tok
 
 /* ---- The prelude's types ---- */
 
+static int start_names(struct parser *parser, size_t bucket_count);
 static int translation_unit(struct parser *parser);
 
 /* Numbers of the prelude that are no typedefs of numbers. */
@@ -168,7 +122,7 @@ read_prelude(struct parser *parser, const struct symbol *symbol, const struct ty
         .declarations = &own,
         .spot = &spot,
     };
-    int result = names_start(&inner, &inner.names, 8);
+    int result = start_names(&inner, 8);
     if (result == 0) {
         result = parse_start(&inner);
     }
@@ -244,53 +198,11 @@ declaration_find_type(struct parser *parser, const struct token *name, const str
     return load_prelude_type(parser, name, entity);
 }
 
-/* ---- Attributes ---- */
+/* ---- Specifiers: types ---- */
 
-/* attribute:
- *     __attribute__ ( ( ... ) )
- */
-static void
-skip_attributes(struct parser *parser)
-{
-    while (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_ATTRIBUTE) {
-        parser->at++;
-        if (parse_at(parser, "(")) {
-            parse_skip_group(parser);
-        }
-    }
-}
-
-/* A keyword and what stands in brackets behind it, if anything does. */
-static void
-skip_keyword(struct parser *parser)
-{
-    parser->at++;
-    while (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_QUALIFIER) {
-        parser->at++; /* asm volatile ("...") */
-    }
-    if (parse_at(parser, "(")) {
-        parse_skip_group(parser);
-    }
-}
-
-/* asm-label:
- *     asm ( string-literal )
- */
-static void
-skip_label_and_attributes(struct parser *parser)
-{
-    skip_attributes(parser);
-    if (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_ASM) {
-        skip_keyword(parser);
-        skip_attributes(parser);
-    }
-}
-
-/* ---- Specifiers: tags ---- */
-
-static int
-set_type(struct parser *parser, struct specifiers *specifiers, const struct token *token,
-         const struct type *type)
+int
+declaration_set_type(struct parser *parser, struct specifiers *specifiers,
+                     const struct token *token, const struct type *type)
 {
     if (type == NULL) {
         return -1;
@@ -304,124 +216,6 @@ set_type(struct parser *parser, struct specifiers *specifiers, const struct toke
     specifiers->type = type;
     specifiers->type_token = token;
     return 1;
-}
-
-/* enumerator:
- *     enumeration-constant
- *     enumeration-constant = constant-expression
- */
-static int
-enumerator(struct parser *parser, struct entity *next)
-{
-    const struct token *name = parse_token(parser);
-    if (!parse_is_name(name)) {
-        return parse_unexpected(parser, "an enumerator");
-    }
-    parser->at++;
-    skip_attributes(parser);
-    if (parse_accept(parser, "=")) {
-        const struct expression *expression = expression_parse(parser);
-        if (expression == NULL) {
-            return -1;
-        }
-        next->has_value = expression_constant(expression, &next->value) == 0;
-    }
-    struct entity *entity = names_declare(parser, &parser->names, ENTITY_ENUMERATOR, name);
-    if (entity == NULL) {
-        return -1;
-    }
-    entity->has_value = next->has_value;
-    entity->value = next->value;
-    next->has_value = next->has_value && !__builtin_add_overflow(next->value, 1, &next->value);
-    return 0;
-}
-
-/* enumerator-list:
- *     enumerator
- *     enumerator-list , enumerator
- */
-static int
-enumerator_list(struct parser *parser)
-{
-    struct entity next = {.has_value = true, .value = 0};
-    do {
-        if (enumerator(parser, &next) < 0) {
-            return -1;
-        }
-    } while (parse_accept(parser, ",") && !parse_at(parser, "}"));
-    return parse_expect(parser, "}");
-}
-
-/* The tag of a struct, union or enum; NULL where there is none. */
-static const struct token *
-read_tag(struct parser *parser)
-{
-    parser->at++;
-    skip_attributes(parser);
-    if (!parse_is_name(parse_token(parser))) {
-        return NULL;
-    }
-    parser->at++;
-    return parse_last(parser);
-}
-
-/* enum-specifier:
- *     enum identifier(opt) { enumerator-list }
- *     enum identifier(opt) { enumerator-list , }
- *     enum identifier
- */
-static int
-enum_specifier(struct parser *parser, struct specifiers *specifiers)
-{
-    const struct token *first = parse_token(parser);
-    const struct token *name = read_tag(parser);
-    if (parse_accept(parser, "{")) {
-        if (enumerator_list(parser) < 0) {
-            return -1;
-        }
-    }
-    else if (name == NULL) {
-        return parse_unexpected(parser, "a name or '{' behind 'enum'");
-    }
-    return set_type(parser, specifiers, first, make_type(parser, TYPE_ENUM, name));
-}
-
-/* struct-declaration-list: only its enumerators reach the scope around it. */
-static int
-struct_declaration_list(struct parser *parser)
-{
-    size_t end = parser->partners[parser->at];
-    while (parser->at < end) {
-        struct specifiers ignored = {.context = CONTEXT_TYPE_NAME};
-        if (parse_keyword(parse_token(parser))->keyword_class != KEYWORD_ENUM) {
-            parser->at++;
-        }
-        else if (enum_specifier(parser, &ignored) < 0) {
-            return -1;
-        }
-    }
-    return parse_expect(parser, "}");
-}
-
-/* struct-or-union-specifier:
- *     struct-or-union identifier(opt) { struct-declaration-list }
- *     struct-or-union identifier
- */
-static int
-struct_or_union_specifier(struct parser *parser, struct specifiers *specifiers, enum type_kind kind)
-{
-    const struct token *first = parse_token(parser);
-    const struct token *name = read_tag(parser);
-    if (parse_at(parser, "{")) {
-        if (struct_declaration_list(parser) < 0) {
-            return -1;
-        }
-    }
-    else if (name == NULL) {
-        return parse_unexpected(parser, kind == TYPE_STRUCT ? "a name or '{' behind 'struct'"
-                                                            : "a name or '{' behind 'union'");
-    }
-    return set_type(parser, specifiers, first, make_type(parser, kind, name));
 }
 
 /* ---- Specifiers: names ---- */
@@ -477,7 +271,7 @@ unknown_name(struct parser *parser, struct specifiers *specifiers)
     const struct token *name = parse_token(parser);
     parser->met_variables |= type_variable(name);
     parser->at++;
-    return set_type(parser, specifiers, name, make_type(parser, TYPE_NAMED, name));
+    return declaration_set_type(parser, specifiers, name, type_make(parser, TYPE_NAMED, name));
 }
 
 /* parameter-word, of ours:
@@ -505,6 +299,15 @@ find_word(const struct token *token)
     return token_is(token, "out") ? WORD_OUT : token_is(token, "inout") ? WORD_INOUT : WORD_NONE;
 }
 
+/* Whether a word of ours may stand at the next token; at file scope only in front of a type. */
+static bool
+takes_word(const struct parser *parser, enum context context)
+{
+    bool before_type = parse_ahead(parser, 1)->kind == TOKEN_IDENTIFIER;
+    return context == CONTEXT_PARAMETER ||
+           (context == CONTEXT_FILE && parser->is_declare && before_type);
+}
+
 /* typedef-name:
  *     identifier
  */
@@ -523,10 +326,10 @@ typedef_name(struct parser *parser, struct specifiers *specifiers)
     if (found > 0) {
         parser->met_variables |= entity->type_variables;
         parser->at++;
-        return set_type(parser, specifiers, name, entity->type);
+        return declaration_set_type(parser, specifiers, name, entity->type);
     }
     enum parameter_word word = find_word(name);
-    if (word != WORD_NONE && specifiers->context == CONTEXT_PARAMETER) {
+    if (word != WORD_NONE && takes_word(parser, specifiers->context)) {
         return parameter_word(parser, specifiers, word);
     }
     if (entity == NULL) {
@@ -538,13 +341,13 @@ typedef_name(struct parser *parser, struct specifiers *specifiers)
 /* type-name:
  *     specifier-qualifier-list abstract-declarator(opt)
  */
-static const struct type *
-type_name(struct parser *parser)
+const struct type *
+declaration_type_name(struct parser *parser)
 {
     struct specifiers specifiers = {.context = CONTEXT_TYPE_NAME};
     struct declarator abstract = {.context = CONTEXT_TYPE_NAME};
-    if (declaration_specifiers(parser, &specifiers) < 0 || declarator(parser, &abstract) < 0 ||
-        finish_declarator(parser, &abstract, specifiers.type) < 0) {
+    if (declaration_specifiers(parser, &specifiers) < 0 || declarator_read(parser, &abstract) < 0 ||
+        declarator_finish(parser, &abstract, specifiers.type) < 0) {
         return NULL;
     }
     return abstract.type;
@@ -602,7 +405,7 @@ type_word(struct parser *parser, struct specifiers *specifiers, unsigned word)
 {
     const struct token *token = parse_token(parser);
     if (specifiers->type != NULL) {
-        return set_type(parser, specifiers, token, specifiers->type);
+        return declaration_set_type(parser, specifiers, token, specifiers->type);
     }
     if (word == TYPE_WORD_LONG && (specifiers->words & TYPE_WORD_LONG)) {
         specifiers->words &= ~(unsigned)TYPE_WORD_LONG;
@@ -636,11 +439,11 @@ type_qualifier(struct parser *parser, struct specifiers *specifiers, unsigned qu
     if (qualifier != QUALIFIER_ATOMIC || !parse_accept(parser, "(")) {
         return 1;
     }
-    const struct type *type = type_name(parser);
+    const struct type *type = declaration_type_name(parser);
     if (type == NULL || parse_expect(parser, ")") < 0) {
         return -1;
     }
-    return set_type(parser, specifiers, token, type);
+    return declaration_set_type(parser, specifiers, token, type);
 }
 
 /* typeof-specifier, which only the compiler can read:
@@ -651,8 +454,8 @@ static int
 typeof_specifier(struct parser *parser, struct specifiers *specifiers)
 {
     const struct token *token = parse_token(parser);
-    skip_keyword(parser);
-    return set_type(parser, specifiers, token, make_type(parser, TYPE_NAMED, token));
+    parse_skip_keyword(parser);
+    return declaration_set_type(parser, specifiers, token, type_make(parser, TYPE_NAMED, token));
 }
 
 /* declaration-specifiers, one of them:
@@ -682,9 +485,9 @@ declaration_specifier(struct parser *parser, struct specifiers *specifiers)
     case KEYWORD_TYPE:
         return type_word(parser, specifiers, keyword->value);
     case KEYWORD_RECORD:
-        return struct_or_union_specifier(parser, specifiers, (enum type_kind)keyword->value);
+        return record_specifier(parser, specifiers, (enum type_kind)keyword->value);
     case KEYWORD_ENUM:
-        return enum_specifier(parser, specifiers);
+        return record_enum_specifier(parser, specifiers);
     case KEYWORD_TYPEOF:
         return typeof_specifier(parser, specifiers);
     case KEYWORD_COMPLEX:
@@ -696,14 +499,25 @@ declaration_specifier(struct parser *parser, struct specifiers *specifiers)
         return 1;
     case KEYWORD_ATTRIBUTE:
     case KEYWORD_ALIGNAS:
-        skip_keyword(parser);
-        return 1;
+        return attribute_read(parser, &specifiers->attributes) < 0 ? -1 : 1;
     default:
         return 0;
     }
 }
 
 /* ---- Specifiers: the whole ---- */
+
+/* "DECLARE(f)": a name in capitals with a bracket behind it. */
+static bool
+looks_like_macro(const struct parser *parser, const struct token *token)
+{
+    for (size_t i = 0; i < token->length; i++) {
+        if (token->start[i] >= 'a' && token->start[i] <= 'z') {
+            return false;
+        }
+    }
+    return parse_is(parse_ahead(parser, 1), "(");
+}
 
 static int
 refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
@@ -716,6 +530,11 @@ refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
     if (parse_is_name(token) && names_find(&parser->names, token) != NULL &&
         !parse_is(parse_ahead(parser, 1), "(")) {
         return parse_error(parser, token, "'%.*s' is not a type", parse_shown(token), token->start);
+    }
+    if (parse_is_name(token) && looks_like_macro(parser, token)) {
+        return parse_error(parser, token,
+                           "'%.*s(...)' has no type, and no macro of that name is defined here",
+                           parse_shown(token), token->start);
     }
     if (parse_is_name(token)) {
         return parse_error(parser, token, "'%.*s' has no type: C99 has no implicit int",
@@ -765,7 +584,7 @@ spelled_type(struct parser *parser, const struct specifiers *specifiers)
     for (size_t i = 0; i < sizeof(spelled_types) / sizeof(spelled_types[0]); i++) {
         if (spelled_types[i].words == words) {
             return spelled_types[i].basic < 0
-                       ? make_type(parser, TYPE_VOID, NULL)
+                       ? type_make(parser, TYPE_VOID, NULL)
                        : make_basic(parser, (enum basic_type)spelled_types[i].basic);
         }
     }
@@ -780,7 +599,7 @@ spelled_type(struct parser *parser, const struct specifiers *specifiers)
  *     type-qualifier declaration-specifiers(opt)
  *     function-specifier declaration-specifiers(opt)
  */
-static int
+int
 declaration_specifiers(struct parser *parser, struct specifiers *specifiers)
 {
     specifiers->first = parse_token(parser);
@@ -889,8 +708,8 @@ finish_part(struct parser *parser, struct part *part, const struct declarator *d
 }
 
 /* Puts the parts and the type in front together. */
-static int
-finish_declarator(struct parser *parser, struct declarator *declarator, const struct type *type)
+int
+declarator_finish(struct parser *parser, struct declarator *declarator, const struct type *type)
 {
     declarator->last = parse_last(parser);
     declarator->type = type;
@@ -912,11 +731,11 @@ parameter_declaration(struct parser *parser, struct parameter *parameter)
 {
     struct specifiers specifiers = {.context = CONTEXT_PARAMETER};
     struct declarator either = {.context = CONTEXT_PARAMETER};
-    if (declaration_specifiers(parser, &specifiers) < 0 || declarator(parser, &either) < 0 ||
-        finish_declarator(parser, &either, specifiers.type) < 0) {
+    if (declaration_specifiers(parser, &specifiers) < 0 || declarator_read(parser, &either) < 0 ||
+        declarator_finish(parser, &either, specifiers.type) < 0) {
         return -1;
     }
-    skip_attributes(parser);
+    attribute_skip(parser);
     *parameter = (struct parameter){
         .name = either.name,
         .first = specifiers.first,
@@ -987,7 +806,9 @@ parameter_type_list(struct parser *parser, struct type *type)
         return 0;
     }
     names_enter(&parser->names);
+    names_enter(&parser->inner_tags);
     int result = parameter_list(parser, type);
+    names_leave(&parser->inner_tags);
     names_leave(&parser->names);
     if (result < 0 || parse_accept(parser, ")")) {
         return result;
@@ -1050,6 +871,15 @@ array_suffix(struct parser *parser, struct type *type)
 
 /* ---- Declarators: the whole ---- */
 
+/* Attributes before a declarator's end. To what of it they apply is not looked into. */
+static void
+inner_attributes(struct parser *parser, struct declarator *declarator)
+{
+    size_t start = parser->at;
+    attribute_skip(parser);
+    declarator->attributes.strange |= parser->at > start;
+}
+
 /* direct-declarator, behind its direct-declarator:
  *     [ ... ]
  *     ( parameter-type-list(opt) )
@@ -1082,11 +912,11 @@ encloses_declarator(struct parser *parser, enum context context)
 {
     size_t start = parser->at;
     parser->at++;
-    skip_attributes(parser);
+    attribute_skip(parser);
     const struct token *inner = parse_token(parser);
     bool word = find_word(inner) != WORD_NONE && parse_ahead(parser, 1)->kind == TOKEN_IDENTIFIER;
     parser->at = start;
-    if (context == CONTEXT_FILE) {
+    if (context == CONTEXT_FILE || context == CONTEXT_MEMBER) {
         return 1;
     }
     if (!parse_is_name(inner)) {
@@ -1108,15 +938,15 @@ encloses_declarator(struct parser *parser, enum context context)
 static int
 direct_declarator(struct parser *parser, struct declarator *inner)
 {
-    skip_attributes(parser);
+    inner_attributes(parser, inner);
     int encloses = parse_at(parser, "(") ? encloses_declarator(parser, inner->context) : 0;
     if (encloses < 0) {
         return -1;
     }
     if (encloses) {
         parser->at++;
-        skip_attributes(parser);
-        if (declarator(parser, inner) < 0 || parse_expect(parser, ")") < 0) {
+        inner_attributes(parser, inner);
+        if (declarator_read(parser, inner) < 0 || parse_expect(parser, ")") < 0) {
             return -1;
         }
     }
@@ -1124,7 +954,7 @@ direct_declarator(struct parser *parser, struct declarator *inner)
         inner->name = parse_token(parser);
         parser->at++;
     }
-    else if (inner->context == CONTEXT_FILE) {
+    else if (inner->context == CONTEXT_FILE || inner->context == CONTEXT_MEMBER) {
         return parse_unexpected(parser, "a name");
     }
     return declarator_suffixes(parser, inner);
@@ -1135,11 +965,11 @@ direct_declarator(struct parser *parser, struct declarator *inner)
  *     type-qualifier-list type-qualifier
  */
 static unsigned
-type_qualifier_list(struct parser *parser)
+type_qualifier_list(struct parser *parser, struct declarator *declarator)
 {
     unsigned qualifiers = 0;
     for (;;) {
-        skip_attributes(parser);
+        inner_attributes(parser, declarator);
         const struct keyword *keyword = parse_keyword(parse_token(parser));
         if (keyword->keyword_class != KEYWORD_QUALIFIER) {
             return qualifiers;
@@ -1162,7 +992,7 @@ pointer(struct parser *parser, struct declarator *declarator, struct part **poin
         if (part == NULL) {
             return -1;
         }
-        part->type.qualifiers = type_qualifier_list(parser);
+        part->type.qualifiers = type_qualifier_list(parser, declarator);
         part->outer = *pointers;
         *pointers = part;
     }
@@ -1175,8 +1005,8 @@ pointer(struct parser *parser, struct declarator *declarator, struct part **poin
  *     pointer
  *     pointer(opt) direct-abstract-declarator
  */
-static int
-declarator(struct parser *parser, struct declarator *declarator)
+int
+declarator_read(struct parser *parser, struct declarator *declarator)
 {
     if (declarator->end == NULL) {
         declarator->end = &declarator->parts;
@@ -1195,6 +1025,15 @@ declarator(struct parser *parser, struct declarator *declarator)
 
 /* ---- Function definitions ---- */
 
+/* struct, union or enum, and its tag. */
+static void
+skip_tag(struct parser *parser)
+{
+    parser->at++;
+    attribute_skip(parser);
+    parser->at += parse_is_name(parse_token(parser));
+}
+
 /* Whether what starts here is "type name(...) {"; moves on at least one token. */
 static bool
 skip_to_body(struct parser *parser, size_t end)
@@ -1210,7 +1049,7 @@ skip_to_body(struct parser *parser, size_t end)
                 return false;
             }
             tagged = true;
-            read_tag(parser);
+            skip_tag(parser);
             if (parse_at(parser, "{")) {
                 parse_skip_group(parser);
             }
@@ -1232,7 +1071,7 @@ skip_to_body(struct parser *parser, size_t end)
         case KEYWORD_ATTRIBUTE:
         case KEYWORD_TYPEOF:
         case KEYWORD_ALIGNAS:
-            skip_keyword(parser);
+            parse_skip_keyword(parser);
             break;
         case KEYWORD_STATEMENT:
         case KEYWORD_OPERATOR:
@@ -1346,11 +1185,34 @@ declare(struct parser *parser, const struct specifiers *specifiers,
     return 0;
 }
 
+/* In front of a declaration `out` says what a function returns. */
+static int
+check_word(struct parser *parser, const struct specifiers *specifiers,
+           const struct declarator *declarator)
+{
+    if (specifiers->word == WORD_INOUT) {
+        return parse_error(
+            parser, specifiers->word_token,
+            "'inout' in front of '%.*s': what a function returns is 'out' or nothing",
+            parse_shown(declarator->name), declarator->name->start);
+    }
+    if (specifiers->word == WORD_OUT &&
+        (declarator->type->kind != TYPE_FUNCTION || specifiers->storage == STORAGE_TYPEDEF)) {
+        return parse_error(parser, specifiers->word_token,
+                           "'out' in front of '%.*s', which is no function",
+                           parse_shown(declarator->name), declarator->name->start);
+    }
+    return 0;
+}
+
 static int
 append_declaration(struct parser *parser, const struct specifiers *specifiers,
                    const struct declarator *declarator)
 {
     struct declarations *declarations = parser->declarations;
+    if (check_word(parser, specifiers, declarator) < 0) {
+        return -1;
+    }
     struct declaration *items = parse_grow(parser, declarations->items, declarations->count,
                                            &parser->capacity, sizeof(*items));
     if (items == NULL) {
@@ -1365,12 +1227,74 @@ append_declaration(struct parser *parser, const struct specifiers *specifiers,
         .type = declarator->type,
         .first = specifiers->first,
         .last = declarator->last,
+        .out = specifiers->word_token,
+        .elements = -1,
     };
     if (!parser->is_prelude) {
         size_t index = (size_t)(specifiers->first - parser->unit->items);
         comment_find(&parser->walk, parser->unit->from[index], declaration);
     }
     return declare(parser, specifiers, declarator);
+}
+
+/* From { to behind its }. Returns how many items stand in it; -1: [3] = or .name = says where some go. */
+static long long
+skip_items(struct parser *parser)
+{
+    size_t end = parser->partners[parser->at];
+    long long count = 0;
+    bool designated = false, begins = true;
+    for (parser->at++; parser->at < end;) {
+        designated |= begins && (parse_at(parser, "[") || parse_at(parser, "."));
+        count += begins;
+        begins = parse_at(parser, ",");
+        if (parser->partners[parser->at] > parser->at) {
+            parse_skip_group(parser);
+        }
+        else {
+            parser->at++;
+        }
+    }
+    parser->at = end + 1;
+    return designated ? -1 : count;
+}
+
+/* The strings' characters, and the NUL behind them. */
+static long long
+skip_strings(struct parser *parser)
+{
+    struct buffer bytes = BUFFER_INIT;
+    bool bad = false;
+    for (; parse_token(parser)->kind == TOKEN_STRING; parser->at++) {
+        bad = bad || literal_string(parse_token(parser), &bytes) < 0;
+    }
+    long long count = bad || bytes.failed ? -1 : (long long)bytes.size + 1;
+    buffer_free(&bytes);
+    return count;
+}
+
+/* How many elements the initializer gives an array without a length; -1: not known. Reads over a part of it. */
+static long long
+count_elements(struct parser *parser, const struct type *type)
+{
+    if (type->kind != TYPE_ARRAY || type->extent != NULL) {
+        return -1;
+    }
+    const struct type *element = type->target;
+    bool is_character = element->kind == TYPE_BASIC &&
+                        (element->basic == BASIC_CHAR || element->basic == BASIC_SCHAR ||
+                         element->basic == BASIC_UCHAR);
+    const struct token *inner = parse_ahead(parser, 1);
+    if (is_character && parse_token(parser)->kind == TOKEN_STRING) {
+        return skip_strings(parser);
+    }
+    /* items without braces of their own fill several elements, or a part of one */
+    bool plain = element->kind == TYPE_BASIC || element->kind == TYPE_POINTER ||
+                 element->kind == TYPE_ENUM || parse_is(inner, "{");
+    if (!parse_at(parser, "{") || !plain || (is_character && inner->kind == TOKEN_STRING)) {
+        return -1;
+    }
+    return skip_items(parser);
 }
 
 /* initializer:
@@ -1381,9 +1305,13 @@ append_declaration(struct parser *parser, const struct specifiers *specifiers,
 static int
 initializer(struct parser *parser)
 {
+    struct declarations *declarations = parser->declarations;
+    struct declaration *declaration = &declarations->items[declarations->count - 1];
     if (parse_at(parser, ",") || parse_at(parser, ";")) {
         return parse_unexpected(parser, "an initializer");
     }
+    declaration->has_initializer = true;
+    declaration->elements = count_elements(parser, declaration->type);
     while (!parse_at(parser, ",") && !parse_at(parser, ";")) {
         const struct token *token = parse_token(parser);
         if (token->kind == TOKEN_END) {
@@ -1395,8 +1323,31 @@ initializer(struct parser *parser)
         else {
             parser->at++;
         }
+        declaration->elements = -1; /* more than the braces or the strings */
     }
     return 0;
+}
+
+/* What may stand behind a declarator, in GNU C:
+ *     asm ( string-literal )
+ *     attribute
+ */
+static int
+label_and_attributes(struct parser *parser, const struct specifiers *specifiers,
+                     struct declarator *declarator)
+{
+    struct attributes attributes = specifiers->attributes;
+    if (attribute_read(parser, &attributes) < 0) {
+        return -1;
+    }
+    if (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_ASM) {
+        parse_skip_keyword(parser);
+        if (attribute_read(parser, &attributes) < 0) {
+            return -1;
+        }
+    }
+    declarator->type = attribute_apply(parser, declarator->type, &attributes, declarator->name);
+    return declarator->type == NULL ? -1 : 0;
 }
 
 /* init-declarator:
@@ -1408,11 +1359,12 @@ init_declarator(struct parser *parser, const struct specifiers *specifiers,
                 struct declarator *inner)
 {
     *inner = (struct declarator){.context = CONTEXT_FILE};
-    if (declarator(parser, inner) < 0 || finish_declarator(parser, inner, specifiers->type) < 0 ||
+    if (declarator_read(parser, inner) < 0 ||
+        declarator_finish(parser, inner, specifiers->type) < 0 ||
+        label_and_attributes(parser, specifiers, inner) < 0 ||
         append_declaration(parser, specifiers, inner) < 0) {
         return -1;
     }
-    skip_label_and_attributes(parser);
     return parse_accept(parser, "=") ? initializer(parser) : 0;
 }
 
@@ -1468,11 +1420,67 @@ external_declaration(struct parser *parser)
     switch (parse_keyword(parse_token(parser))->keyword_class) {
     case KEYWORD_ASM:
     case KEYWORD_ASSERT:
-        skip_keyword(parser);
+        parse_skip_keyword(parser);
         return parse_expect(parser, ";");
     default:
         return parse_accept(parser, ";") ? 0 : declaration(parser);
     }
+}
+
+/* ---- What the system's headers have beyond us ---- */
+
+static bool
+is_system(const struct parser *parser, size_t at)
+{
+    const struct source *from = parser->unit->from[at];
+    return from != NULL && from->system;
+}
+
+/* Forgets what was begun. */
+static void
+leave_scopes(struct parser *parser)
+{
+    while (parser->names.scope > 0) {
+        names_leave(&parser->names);
+    }
+    while (parser->inner_tags.scope > 0) {
+        names_leave(&parser->inner_tags);
+    }
+    parser->expressions = parser->operators = 0;
+}
+
+/* Behind the declaration that starts at `start`: its ; or its body. */
+static void
+skip_declaration(struct parser *parser, size_t start)
+{
+    bool body = false;
+    parser->at = start;
+    while (parse_token(parser)->kind != TOKEN_END && !body && is_system(parser, parser->at)) {
+        if (parse_accept(parser, ";")) {
+            return;
+        }
+        body = parse_at(parser, "{") && (parser->at == start || parse_is(parse_last(parser), ")"));
+        if (parser->partners[parser->at] > parser->at) {
+            parse_skip_group(parser);
+        }
+        else {
+            parser->at++;
+        }
+    }
+}
+
+/* What cannot be read is passed over where it stands in a header of the system's. Returns 0, or -1 where it does not,
+ * or memory is out. */
+static int
+pass_over(struct parser *parser, size_t start)
+{
+    if (parser->is_prelude || parser->spot->message[0] == '\0' || !is_system(parser, start)) {
+        return -1;
+    }
+    parser->spot->message[0] = '\0';
+    leave_scopes(parser);
+    skip_declaration(parser, start);
+    return 0;
 }
 
 /* translation-unit:
@@ -1483,7 +1491,8 @@ static int
 translation_unit(struct parser *parser)
 {
     while (parse_token(parser)->kind != TOKEN_END) {
-        if (external_declaration(parser) < 0) {
+        size_t start = parser->at;
+        if (external_declaration(parser) < 0 && pass_over(parser, start) < 0) {
             return -1;
         }
     }
@@ -1493,6 +1502,16 @@ translation_unit(struct parser *parser)
 /* ---- The whole unit ---- */
 
 enum { UNIT_BUCKETS = 512, PRELUDE_BUCKETS = 64 };
+
+static int
+start_names(struct parser *parser, size_t bucket_count)
+{
+    return names_start(parser, &parser->names, bucket_count) < 0 ||
+                   names_start(parser, &parser->tags, bucket_count) < 0 ||
+                   names_start(parser, &parser->inner_tags, 8) < 0
+               ? -1
+               : 0;
+}
 
 /* The names of type variables that the unit declares itself. */
 static unsigned
@@ -1507,20 +1526,37 @@ declared_variables(const struct parser *parser)
     return variables;
 }
 
-int
-declarations_read(const struct expanded *unit, struct declarations *declarations, struct spot *spot)
+static int
+read_unit(const struct expanded *unit, bool is_declare, struct declarations *declarations,
+          struct spot *spot)
 {
     *declarations = (struct declarations){.items = NULL};
     struct names prelude;
-    struct parser parser = {
-        .unit = unit, .prelude = &prelude, .declarations = declarations, .spot = spot};
-    if (names_start(&parser, &parser.names, UNIT_BUCKETS) < 0 ||
+    struct parser parser = {.unit = unit,
+                            .prelude = &prelude,
+                            .is_declare = is_declare,
+                            .declarations = declarations,
+                            .spot = spot};
+    if (start_names(&parser, UNIT_BUCKETS) < 0 ||
         names_start(&parser, &prelude, PRELUDE_BUCKETS) < 0 || parse_start(&parser) < 0 ||
-        translation_unit(&parser) < 0) {
+        translation_unit(&parser) < 0 || constant_read_macros(&parser) < 0) {
         return -1;
     }
     declarations->type_variables &= ~declared_variables(&parser);
     return 0;
+}
+
+int
+declarations_read(const struct expanded *unit, struct declarations *declarations, struct spot *spot)
+{
+    return read_unit(unit, false, declarations, spot);
+}
+
+int
+declarations_read_declare(const struct expanded *unit, struct declarations *declarations,
+                          struct spot *spot)
+{
+    return read_unit(unit, true, declarations, spot);
 }
 
 void

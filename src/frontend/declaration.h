@@ -1,7 +1,7 @@
 /* declaration.h: the declarations of a translation unit: C99's declarators in full.
  *
- * What is kept is what an interface is made of: functions, with their parameters' types as written, and
- * the comment above each. Bodies and initialisers are skipped.
+ * What is kept is what an interface is made of: functions, with their parameters' types as written, the
+ * comment above each, and what structs and unions hold. Bodies and initialisers are skipped.
  */
 #ifndef TINYWEAVE_DECLARATION_H
 #define TINYWEAVE_DECLARATION_H
@@ -72,11 +72,14 @@ struct type {
     enum type_kind kind;
     unsigned qualifiers;   /* its own; of an array in a parameter, what stands in the [ ] */
     enum basic_type basic; /* TYPE_BASIC */
+    size_t alignment;      /* that a typedef with an attribute asks for; 0: the type's own */
     const struct type *target;
     int depth;                /* how many types nest in it, parameters' too: at most CHECK_DEPTH */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
+    const struct record
+        *record; /* TYPE_STRUCT, TYPE_UNION, TYPE_ENUM: what all uses of the tag share */
     /* TYPE_ARRAY */
     const struct expression *extent; /* NULL: [ ]; [*] is an extent of kind EXPRESSION_STAR */
     bool is_static;                  /* [static n] */
@@ -98,10 +101,53 @@ struct parameter {
     const struct token *word_token; /* the `out` or `inout` itself, which is no C; NULL: none */
 };
 
+/* What a tag stands for, or a body without one. A declaration that a body completes later is the same record. */
+struct record {
+    enum type_kind kind;      /* TYPE_STRUCT, TYPE_UNION or TYPE_ENUM */
+    const struct token *name; /* NULL: none */
+    bool begun;               /* its body was begun to be read */
+    bool complete;            /* its body was read */
+    struct member *members;   /* of a struct or union, in order */
+    size_t member_count;
+    int depth; /* how many records with bodies nest in it: at most CHECK_DEPTH */
+    /* Why the size, alignment and offsets below are not given, in words that follow "has": "a bit-field", "a
+     * flexible array member", "a long double"; NULL: they are given, if it is complete. */
+    const char *why_not;
+    const struct token
+        *culprit; /* the member that why_not is about; NULL: none, or without a name */
+    size_t size;  /* in bytes */
+    size_t alignment;
+    enum basic_type basic; /* TYPE_ENUM: the integer type it is compatible with */
+};
+
+struct member {
+    const struct token
+        *name; /* NULL: a struct or union whose members count as the outer one's; or a
+                                 bit-field without a name */
+    const struct type *type;
+    int bits; /* the width of a bit-field; -1: it is none */
+    size_t offset;
+    size_t asked; /* the alignment that its attributes ask for; 0: none */
+    bool packed;  /* by an attribute of its own */
+};
+
+/* sizeof and _Alignof, by the ABI of x86-64 and aarch64 on Linux. Returns 0; or -1 for what has none, or none that
+ * is known here: functions, void, arrays of variable or unknown length, TYPE_NAMED, a record that is not complete
+ * or has a why_not. */
+int type_layout(const struct type *type, size_t *size, size_t *alignment);
+
 /* ---- Integer constant and dimension expressions ---- */
 
+/* A constant's value, with its type in C: one of the integer types, BASIC_FLOAT or BASIC_DOUBLE. */
+struct number {
+    enum basic_type basic;
+    unsigned long long bits; /* of an integer: sign-extended */
+    double floating;
+};
+
 /* An operator is named by what it does; `-a` is EXPRESSION_NEGATE. Enumerators are replaced by their
- * values. sizeof, casts, calls, strings and floating numbers are EXPRESSION_OTHER. */
+ * values, as are sizeof and _Alignof of a type whose layout is known, and casts of constants to an integer type.
+ * Other casts, sizeof of an object, calls, strings and floating numbers are EXPRESSION_OTHER. */
 enum expression_kind {
     EXPRESSION_CONSTANT, /* value */
     EXPRESSION_NAME,     /* name */
@@ -137,6 +183,10 @@ struct expression {
     const struct token *name;
     const struct token *first, *last; /* its tokens */
     const struct expression *operands[3];
+    /* For number_compute (parse.h), also where the kind is EXPRESSION_OTHER. */
+    const struct type *cast; /* of operands[0]; NULL: it is none */
+    bool has_number;
+    struct number number;
 };
 
 /* Computes an expression as C does in long long; a name has the value that `names` has at the index which is
@@ -147,20 +197,46 @@ int expression_value(const struct expression *expression, const long long *names
 /* The same for an expression without names; with one it is -1. */
 int expression_constant(const struct expression *expression, long long *value);
 
+/* ---- Constants ---- */
+
+enum constant_kind { CONSTANT_INTEGER, CONSTANT_FLOATING, CONSTANT_STRING };
+
+/* An enumerator at file scope, or a macro without parameters that stands for a constant. */
+struct constant {
+    const struct token *name;
+    const struct source *from; /* where it is declared: a source given, or a header */
+    bool is_macro;
+    enum constant_kind kind;
+    bool
+        is_unsigned; /* CONSTANT_INTEGER: of an unsigned type; the value is (unsigned long long)integer */
+    long long integer; /* CONSTANT_INTEGER */
+    double floating;   /* CONSTANT_FLOATING */
+    const char *text;  /* CONSTANT_STRING: the bytes, escapes decoded, and a NUL */
+    size_t length;     /* without that NUL */
+};
+
 /* ---- Declarations ---- */
 
 enum storage { STORAGE_NONE, STORAGE_EXTERN, STORAGE_STATIC, STORAGE_TYPEDEF };
 
 /* One declarator at file scope: `int a, f(void);` are two. typedefs are in the list too; tags and
- * enumerators alone are not. */
+ * enumerators alone are not. `const` on a variable itself is in its type's qualifiers, of an array in its
+ * elements'. */
 struct declaration {
     enum storage storage;
     bool is_inline;
-    bool is_definition; /* of a function: it has a body */
+    bool is_definition;   /* of a function: it has a body */
+    bool has_initializer; /* of a variable */
+    long long
+        elements; /* of `int a[] = {1, 2}`: 2; -1: it is no array without a length, or they cannot be
+                             counted */
     const struct token *name;
     const struct type *type;
     const struct token *first; /* of its specifiers */
     const struct token *last;  /* of the declarator, before { ; = or , */
+    const struct token
+        *out; /* the word of ours in front of a function's declaration: what it returns is written
+                                  by it; NULL: none. Only declarations_read_declare takes it */
     /* In the source's text: the block comment, or the run of // lines, that ends right above `first` (white
      * space with at most one line break between, and nothing else on its first line before it); NULL: none */
     const char *comment;
@@ -170,6 +246,10 @@ struct declaration {
 struct declarations {
     struct declaration *items; /* in order */
     size_t count;
+    /* Those whose value could be computed: enumerators in order, then the macros alive at the end of the unit, in
+     * order of definition. A name may be in it twice; the macro wins then. */
+    struct constant *constants;
+    size_t constant_count;
     /* A bit for each type variable that is a type in a non-static function's declaration, by way of a typedef
      * too, and that nothing declares. */
     unsigned type_variables;
@@ -182,9 +262,17 @@ struct declarations {
  * unit has that name; elsewhere they are names like any.
  * Returns 0; or -1 with the spot of what is no declaration of C99, or refused: K&R definitions, implicit
  * int, C++ (class, namespace, template, references, ::), nested functions, nesting deeper than CHECK_DEPTH
- * (an empty message: no memory). Either way declarations_free is owed. */
+ * (an empty message: no memory). What cannot be read in a header of the system's is passed over, to its ; or the
+ * end of its body. Either way declarations_free is owed. */
 int declarations_read(const struct expanded *unit, struct declarations *declarations,
                       struct spot *spot);
+
+/* As declarations_read, for the text of `declare=`: `out` may stand among the specifiers of a function at file scope
+ * too ("out double (*table(int n))[n];"), unless a typedef has that name. Either way extents may name what is no
+ * parameter, or one declared later. */
+int declarations_read_declare(const struct expanded *unit, struct declarations *declarations,
+                              struct spot *spot);
+
 void declarations_free(struct declarations *declarations);
 
 /* Whether a declaration declares the function that the other one names. */

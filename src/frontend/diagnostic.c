@@ -579,6 +579,15 @@ static const struct {
      "a pointer to const (a read-only array?) is given where its target may be written to"},
     {"unknown type size",
      "unknown type size: a PyObject is seen only through Python's functions, not by * or []"},
+    {"invalid operand types for binary operation",
+     "invalid operand types: C's operators take numbers; write x[i] for an array's element, "
+     "tw_add(x, y), tw_mul(x, y) and so on for complex numbers"},
+    {"invalid aggregate type for register load",
+     "a number is expected, and this is a struct; complex numbers take tw_sqrt(x), tw_real(x) and "
+     "so on"},
+    {"'{' expected (got ';')",
+     "'{' expected (got ';'): arrays and structs take {...}, structs also one of their type; "
+     "tw_cast(type, x) makes a complex number of any other"},
     {"too many basic types",
      "too many basic types: is a ';' missing, or a keyword used as a name?"},
 };

@@ -35,6 +35,9 @@ struct macro {
     struct macro *next; /* in its bucket */
     const char *name;   /* without line continuations */
     size_t hash;
+    struct token token;          /* its name as it stands */
+    const struct source *source; /* NULL: libtcc's own */
+    size_t number;               /* of its #define */
     enum macro_kind kind;
     bool variadic; /* the last parameter takes all that is left */
     bool disabled; /* its expansion is being read */
@@ -230,7 +233,11 @@ make_macro(struct expander *expander, const struct token *name, size_t part_coun
         return NULL;
     }
     text[token_spell(name, text)] = '\0';
-    *macro = (struct macro){.name = text, .parts = parts};
+    *macro = (struct macro){.name = text,
+                            .token = *name,
+                            .source = expander->source,
+                            .number = expander->defined++,
+                            .parts = parts};
     return macro;
 }
 
@@ -258,6 +265,33 @@ expander_start(struct expander *expander)
         define_special(expander, "__COUNTER__", MACRO_COUNTER) < 0) {
         return -1;
     }
+    return 0;
+}
+
+static int
+compare_numbers(const void *a, const void *b)
+{
+    const struct object_macro *first = a, *second = b;
+    return (first->number > second->number) - (first->number < second->number);
+}
+
+int
+expander_list(const struct expander *expander, struct object_macro **macros, size_t *count)
+{
+    *count = 0;
+    *macros = malloc((expander->macro_count + 1) * sizeof(**macros));
+    if (*macros == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < expander->bucket_count; i++) {
+        for (const struct macro *macro = expander->buckets[i]; macro != NULL; macro = macro->next) {
+            if (macro->kind == MACRO_OBJECT && macro->source != NULL && macro->part_count > 0) {
+                (*macros)[(*count)++] =
+                    (struct object_macro){macro->token, macro->source, macro->number};
+            }
+        }
+    }
+    qsort(*macros, *count, sizeof(**macros), compare_numbers);
     return 0;
 }
 
@@ -898,6 +932,7 @@ static int
 replace_special(struct expander *expander, const struct macro *macro, struct item *name)
 {
     struct buffer text = BUFFER_INIT;
+    expander->special = true;
     if (macro->kind == MACRO_FILE) {
         buffer_append(&text, "\"", 1);
         for (const char *at = expander->file; *at != '\0'; at++) {
@@ -972,11 +1007,20 @@ expander_next(struct expander *expander, struct item *item)
 }
 
 void
-expander_free(struct expander *expander)
+expander_clear(struct expander *expander)
 {
     while (expander->context_count > 0) {
         pop(expander);
     }
+    expander->depth = 0;
+    expander->collecting = expander->inside = expander->space = false;
+    expander->failure[0] = '\0';
+}
+
+void
+expander_free(struct expander *expander)
+{
+    expander_clear(expander);
     free(expander->contexts);
     free(expander->buckets);
     arena_free(&expander->scratch);

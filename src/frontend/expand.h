@@ -51,19 +51,22 @@ struct expander {
     struct macro **buckets;
     size_t bucket_count; /* a power of two */
     size_t macro_count;
+    size_t defined; /* #defines so far */
     struct context *contexts;
     size_t context_count;
     size_t context_capacity;
-    int depth;             /* arguments being expanded one in another */
-    bool collecting;       /* the arguments of a macro are being read */
-    bool inside;           /* the last token came out of a macro */
-    bool space;            /* of an expansion that just began: its first token's */
-    struct token place;    /* the outermost macro's name */
-    const char *file;      /* __FILE__ */
-    unsigned long counter; /* __COUNTER__ */
-    size_t spent;          /* of EXPAND_TOKENS */
-    size_t spelled;        /* of EXPAND_BYTES */
-    char failure[300];     /* why -1 was returned; empty: no memory */
+    int depth;                   /* arguments being expanded one in another */
+    bool collecting;             /* the arguments of a macro are being read */
+    bool inside;                 /* the last token came out of a macro */
+    bool space;                  /* of an expansion that just began: its first token's */
+    struct token place;          /* the outermost macro's name */
+    const char *file;            /* __FILE__ */
+    const struct source *source; /* where #defines stand now; NULL: libtcc's own */
+    bool special;                /* __LINE__ or its like was met since it was last set to false */
+    unsigned long counter;       /* __COUNTER__ */
+    size_t spent;                /* of EXPAND_TOKENS */
+    size_t spelled;              /* of EXPAND_BYTES */
+    char failure[300];           /* why -1 was returned; empty: no memory */
 };
 
 /* Prepares an expander; feed, arena and file are the caller's to set. Returns 0, or -1: no memory. */
@@ -86,6 +89,17 @@ int expander_define(struct expander *expander, const struct token *tokens, size_
 void expander_undefine(struct expander *expander, const struct token *name);
 bool expander_is_defined(const struct expander *expander, const struct token *name);
 
+/* A macro without parameters. */
+struct object_macro {
+    struct token name;
+    const struct source *source;
+    size_t number; /* of its #define */
+};
+
+/* Lists those that are defined and not libtcc's own, in the order of their #defines. Returns 0, with *macros to be
+ * freed, or -1: no memory. */
+int expander_list(const struct expander *expander, struct object_macro **macros, size_t *count);
+
 /* The next token, macros expanded. Returns 1; 0 at the end; -1. */
 int expander_next(struct expander *expander, struct item *item);
 
@@ -95,5 +109,8 @@ int expander_raw(struct expander *expander, struct item *item);
 /* Reads `count` tokens of one text next, and then nothing until expander_leave. Returns 0, or -1. */
 int expander_enter(struct expander *expander, const struct token *tokens, size_t count);
 void expander_leave(struct expander *expander);
+
+/* Forgets all that is still to be read, and why it failed. */
+void expander_clear(struct expander *expander);
 
 #endif

@@ -1,13 +1,12 @@
 /* expression.c: the expressions that declarations hold: extents of arrays, enumerators' values.
  *
- * What depends on types (casts, sizeof, calls, members) is read over as EXPRESSION_OTHER.
+ * What depends on objects (sizeof of one, calls, members) is read over as EXPRESSION_OTHER.
  */
-#include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "check.h"
+#include "literal.h"
 #include "parse.h"
 
 /* ---- The tree ---- */
@@ -25,13 +24,18 @@ make(struct parser *parser, enum expression_kind kind, const struct token *first
     return expression;
 }
 
+/* A number; one that does not fit in a long long, or is floating, is EXPRESSION_OTHER. */
 static struct expression *
-make_value(struct parser *parser, const struct token *first, bool known, long long value)
+make_number(struct parser *parser, const struct token *first, const struct number *number)
 {
+    bool integer = number->basic != BASIC_FLOAT && number->basic != BASIC_DOUBLE;
+    bool fits = integer && (!number_is_unsigned(number) || number->bits <= LLONG_MAX);
     struct expression *expression =
-        make(parser, known ? EXPRESSION_CONSTANT : EXPRESSION_OTHER, first);
-    if (expression != NULL && known) {
-        expression->value = value;
+        make(parser, fits ? EXPRESSION_CONSTANT : EXPRESSION_OTHER, first);
+    if (expression != NULL) {
+        expression->value = fits ? (long long)number->bits : 0;
+        expression->has_number = true;
+        expression->number = *number;
     }
     return expression;
 }
@@ -49,71 +53,6 @@ count_operator(struct parser *parser)
 
 /* ---- Constants ---- */
 
-enum { NUMBER_SIZE = 72 /* bytes: 0b and 64 digits, a suffix and a NUL */ };
-
-/* The base of the number's digits, which then start at *digits. */
-static int
-number_base(const char **digits)
-{
-    const char *text = *digits;
-    if (text[0] != '0') {
-        return 10;
-    }
-    if (text[1] == 'x' || text[1] == 'X' || text[1] == 'b' || text[1] == 'B') {
-        *digits = text + 2;
-        return text[1] == 'x' || text[1] == 'X' ? 16 : 2;
-    }
-    return 8;
-}
-
-/* integer-constant:
- *     decimal-constant integer-suffix(opt)
- *     octal-constant integer-suffix(opt)
- *     hexadecimal-constant integer-suffix(opt)
- */
-static bool
-integer_constant(const struct token *token, long long *value)
-{
-    char text[NUMBER_SIZE];
-    size_t length = parse_spell(token, text, sizeof(text));
-    if (length == sizeof(text)) {
-        return false;
-    }
-    text[length] = '\0';
-    const char *digits = text;
-    int base = number_base(&digits);
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(digits, &end, base);
-    if (end == digits || errno != 0 || number > LLONG_MAX || end[strspn(end, "uUlL")] != '\0') {
-        return false;
-    }
-    *value = (long long)number;
-    return true;
-}
-
-/* character-constant:
- *     ' c-char-sequence '
- */
-static bool
-character_constant(const struct token *token, long long *value)
-{
-    static const char escapes[] = "'\"?\\abfnrtv0";
-    static const char values[] = "'\"?\\\a\b\f\n\r\t\v";
-    const char *text = token->start;
-    if (token->length == 3 && text[0] == '\'' && (signed char)text[1] >= ' ') {
-        *value = text[1];
-        return true;
-    }
-    const char *escape =
-        token->length == 4 && text[0] == '\'' && text[1] == '\\' ? strchr(escapes, text[2]) : NULL;
-    if (escape == NULL || *escape == '\0') {
-        return false;
-    }
-    *value = values[escape - escapes];
-    return true;
-}
-
 /* constant:
  *     integer-constant
  *     floating-constant
@@ -124,11 +63,25 @@ static struct expression *
 constant(struct parser *parser)
 {
     const struct token *token = parse_token(parser);
-    long long value = 0;
-    bool known = token->kind == TOKEN_NUMBER ? integer_constant(token, &value)
-                                             : character_constant(token, &value);
+    struct number number;
+    int result = token->kind == TOKEN_NUMBER ? literal_number(token, &number)
+                                             : literal_character(token, &number);
     parser->at++;
-    return make_value(parser, token, known, value);
+    return result < 0 ? make(parser, EXPRESSION_OTHER, token) : make_number(parser, token, &number);
+}
+
+/* Its type is the first of int, unsigned int and long that has the value. */
+static struct expression *
+enumeration_constant(struct parser *parser, const struct token *token, const struct entity *entity)
+{
+    bool is_int = entity->value >= INT_MIN && entity->value <= INT_MAX;
+    bool is_uint = entity->value >= 0 && entity->value <= UINT_MAX;
+    const struct number number = {.basic = is_int    ? BASIC_INT
+                                           : is_uint ? BASIC_UINT
+                                                     : BASIC_LONG,
+                                  .bits = (unsigned long long)entity->value};
+    return entity->has_value ? make_number(parser, token, &number)
+                             : make(parser, EXPRESSION_OTHER, token);
 }
 
 /* An enumeration constant, or an object's or a parameter's name. */
@@ -139,7 +92,7 @@ identifier(struct parser *parser)
     const struct entity *entity = names_find(&parser->names, token);
     parser->at++;
     if (entity != NULL && entity->kind == ENTITY_ENUMERATOR) {
-        return make_value(parser, token, entity->has_value, entity->value);
+        return enumeration_constant(parser, token, entity);
     }
     struct expression *expression = make(parser, EXPRESSION_NAME, token);
     if (expression != NULL) {
@@ -261,8 +214,8 @@ postfix_expression(struct parser *parser)
 /* ---- Prefix operators ---- */
 
 /* Whether ( opens a type-name. Of a name nothing declares only what follows tells: "(T)x". */
-static int
-opens_type_name(struct parser *parser)
+int
+expression_opens_type_name(struct parser *parser)
 {
     const struct token *inner = parse_ahead(parser, 1);
     if (!parse_at(parser, "(") || inner->kind != TOKEN_IDENTIFIER) {
@@ -286,18 +239,80 @@ opens_type_name(struct parser *parser)
 
 static struct expression *cast_expression(struct parser *parser);
 
+static struct expression *
+make_cast(struct parser *parser, const struct token *first, const struct type *type,
+          const struct expression *operand)
+{
+    struct number number;
+    struct expression *expression = make(parser, EXPRESSION_OTHER, first);
+    if (expression == NULL) {
+        return NULL;
+    }
+    expression->cast = type;
+    expression->operands[0] = operand;
+    if (number_compute(expression, &number) < 0) {
+        return expression;
+    }
+    return make_number(parser, first, &number);
+}
+
+/* A ( type-name ), from the ( on. Returns the type, or NULL. */
+static const struct type *
+bracketed_type(struct parser *parser)
+{
+    parser->at++;
+    const struct type *type = declaration_type_name(parser);
+    return type == NULL || parse_expect(parser, ")") < 0 ? NULL : type;
+}
+
+/* Takes a compound literal's braces, if they follow, and what stands behind it. Returns 1; 0: there are none; -1. */
+static int
+compound_literal(struct parser *parser)
+{
+    if (!parse_at(parser, "{")) {
+        return 0;
+    }
+    parse_skip_group(parser);
+    int taken;
+    while ((taken = postfix_ending(parser)) > 0) {
+    }
+    return taken < 0 ? -1 : 1;
+}
+
+/* sizeof ( type-name )
+ * _Alignof ( type-name )
+ */
+static struct expression *
+layout_expression(struct parser *parser, const struct token *first)
+{
+    const struct type *type = bracketed_type(parser);
+    int literal = type == NULL ? -1 : compound_literal(parser);
+    if (literal < 0) {
+        return NULL;
+    }
+    size_t size, alignment;
+    bool known = literal == 0 && type_layout(type, &size, &alignment) == 0;
+    if (!known) {
+        return make(parser, EXPRESSION_OTHER, first);
+    }
+    const struct number number = {.basic = BASIC_ULONG,
+                                  .bits = token_is(first, "sizeof") ? size : alignment};
+    return make_number(parser, first, &number);
+}
+
 /* sizeof ( type-name ), _Alignof ( type-name ), _Generic ( ... ), sizeof unary-expression */
 static struct expression *
 operator_expression(struct parser *parser)
 {
     const struct token *first = parse_token(parser);
     parser->at++;
+    int type = token_is(first, "_Generic") ? 0 : expression_opens_type_name(parser);
+    if (type != 0) {
+        return type < 0 ? NULL : layout_expression(parser, first);
+    }
     if (parse_at(parser, "(")) {
         skip_operand(parser);
-        int taken = parse_at(parser, "{") ? 1 : 0;
-        if (taken) {
-            parse_skip_group(parser);
-        }
+        int taken;
         while ((taken = postfix_ending(parser)) > 0) {
         }
         return taken < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
@@ -373,19 +388,17 @@ cast_expression(struct parser *parser)
         return NULL;
     }
     const struct token *first = parse_token(parser);
-    int cast = opens_type_name(parser);
+    int cast = expression_opens_type_name(parser);
     if (cast <= 0) {
         return cast < 0 ? NULL : unary_expression(parser);
     }
-    skip_operand(parser);
-    if (parse_at(parser, "{")) {
-        parse_skip_group(parser); /* a compound literal, of postfix-expression */
-        int taken;
-        while ((taken = postfix_ending(parser)) > 0) {
-        }
-        return taken < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
+    const struct type *type = bracketed_type(parser);
+    int literal = type == NULL ? -1 : compound_literal(parser); /* of postfix-expression */
+    if (literal != 0) {
+        return literal < 0 ? NULL : make(parser, EXPRESSION_OTHER, first);
     }
-    return cast_expression(parser) == NULL ? NULL : make(parser, EXPRESSION_OTHER, first);
+    const struct expression *operand = cast_expression(parser);
+    return operand == NULL ? NULL : make_cast(parser, first, type, operand);
 }
 
 /* ---- Operators with two and three operands ---- */
@@ -500,13 +513,15 @@ const struct expression *
 expression_parse(struct parser *parser)
 {
     const struct token *first = parse_token(parser);
-    parser->operators = 0;
+    parser->operators = parser->expressions > 0 ? parser->operators : 0;
+    parser->expressions++;
     const struct expression *expression = conditional_expression(parser);
     while (expression != NULL && check_is_assignment(parse_token(parser))) {
         parser->at++;
         expression =
             conditional_expression(parser) == NULL ? NULL : make(parser, EXPRESSION_OTHER, first);
     }
+    parser->expressions--;
     return expression;
 }
 

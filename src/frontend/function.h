@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "../unit.h"
+#include "loop.h"
 #include "plan.h"
 #include "preamble.h"
 
@@ -26,21 +27,33 @@ struct program {
     struct translation *units; /* their sources filled by the caller, not yet scanned */
     size_t count;
     struct translation declare; /* the text of declare=, filled likewise; count 0: there is none */
+    struct translation
+        headers; /* macros and headers alone, where functions of headers are asked for */
+    size_t
+        apart; /* so many plans, the first ones, are of declare= and of headers; set by program_read */
     const struct strings *include_dirs;
-    const struct strings *functions; /* the names to plan; NULL: all that can be called */
+    const struct strings *system_dirs; /* the system's folders of headers */
+    const struct strings *functions;   /* the names to plan; NULL: all that can be called */
     /* a bit for each type variable that stands for dtypes; program_read sets those that a prototype uses */
     unsigned variables;
+    enum loop_kind
+        loops;        /* LOOP_ELEMENTS: the unit's table is that of one function's loops (loop.h) */
+    size_t loop_plan; /* the index of its plan */
 };
 
-/* Reads and checks the sources, and plans the functions that declare= declares, then the non-static ones of the
- * sources. Returns 0, or -1 with the spot (an empty message: no memory). Either way program_free and
+/* Reads and checks the sources, and plans the functions that declare= declares, those asked for that only headers
+ * declare, then the non-static ones of the sources. Returns 0, or -1 with the spot (an empty message: no memory). Either way program_free and
  * plans_free are owed. */
 int program_read(struct program *program, struct plans *plans, struct spot *spot);
 void program_free(struct program *program);
 
+/* Sets the spot to where a planned function is declared, with a message "NAME(): REASON". Returns -1. */
+int program_refuse(const struct program *program, const struct plan *plan, const char *reason,
+                   struct spot *spot);
+
 /* Writes the unit for what the type variables stand for, with a table `tw_kernel` of entries,
- * `void entry(struct tw_call *, double (*slots)[2])`, one a plan, and behind them the addresses of the functions
- * themselves; NULL for a refused one. A slot holds an argument as C has it, the one behind the last the result.
+ * `void entry(struct tw_call *, double (*slots)[2])`, one a plan, behind them the addresses of the functions
+ * themselves, then of the variables; NULL for a refused one. A slot holds an argument as C has it, the one behind the last the result.
  * `headers` as in preamble_unit. Returns 0, or -1 when memory is out. */
 int program_unit(const struct program *program, const struct plans *plans,
                  const struct binding *binding, struct unit *unit, struct buffer *headers);

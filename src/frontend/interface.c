@@ -23,7 +23,7 @@ struct chunk {
 };
 
 /* A name that a chunk defines as a type: a tag, a typedef's, an enumerator's. */
-struct definition {
+struct tag_definition {
     const struct token *name;
     bool tag;
     size_t chunk;
@@ -34,7 +34,7 @@ struct interface {
     const struct translation *unit; /* at hand */
     struct chunk *chunks;
     size_t chunk_count, chunk_capacity;
-    struct definition *definitions;
+    struct tag_definition *definitions;
     size_t definition_count, definition_capacity;
     bool generic;     /* the function at hand has type variables */
     bool uses_system; /* a name comes from a system header, as it seems */
@@ -167,14 +167,14 @@ find_end(struct chunk *chunk, const struct token *end)
 static int
 add_definition(struct interface *interface, const struct token *name, bool tag)
 {
-    struct definition *items = grow(interface->definitions, interface->definition_count,
+    struct tag_definition *items = grow(interface->definitions, interface->definition_count,
                                     &interface->definition_capacity, sizeof(*items));
     if (items == NULL) {
         return no_memory(interface);
     }
     interface->definitions = items;
     items[interface->definition_count++] =
-        (struct definition){name, tag, interface->chunk_count - 1};
+        (struct tag_definition){name, tag, interface->chunk_count - 1};
     return 0;
 }
 
@@ -358,7 +358,7 @@ use_definitions(struct interface *interface, const struct token *name, bool tag)
 {
     int found = 0;
     for (size_t i = 0; i < interface->definition_count; i++) {
-        const struct definition *definition = &interface->definitions[i];
+        const struct tag_definition *definition = &interface->definitions[i];
         struct chunk *chunk = &interface->chunks[definition->chunk];
         if (definition->tag != tag || token_compare(definition->name, name) != 0) {
             continue;

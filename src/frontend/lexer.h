@@ -37,6 +37,7 @@ struct source {
     const char *argument; /* what the user calls it: "code", "support_code" */
     const char *text;
     size_t length;
+    bool system; /* not given: a header of the system's */
     struct tokens tokens;
 };
 
@@ -80,5 +81,9 @@ int token_compare(const struct token *a, const struct token *b);
  * Returns 0, or -1 with the spot. */
 #define CHECK_DEPTH 500
 int check_source(const struct source *source, bool snippet, struct spot *spot);
+
+/* The same for a whole module's text, where #if chooses what libtcc will see: refuses only what libtcc would
+ * take wrongly or not survive, and leaves to it what it refuses itself. */
+int check_module(const struct source *source, struct spot *spot);
 
 #endif

@@ -229,6 +229,7 @@ nest_token(struct check *check, const struct token *token)
         node->prefix = 0;
     }
     if (node_depth(&check->nodes[check->node]) > CHECK_DEPTH) {
+        check->too_deep = true;
         return check_refuse(
             check, token,
             "nested too deeply: more than %d brackets, operators or statements one in another",

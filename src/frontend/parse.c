@@ -151,6 +151,18 @@ parse_skip_group(struct parser *parser)
     parser->at = parser->partners[parser->at] + 1;
 }
 
+void
+parse_skip_keyword(struct parser *parser)
+{
+    parser->at++;
+    while (parse_keyword(parse_token(parser))->keyword_class == KEYWORD_QUALIFIER) {
+        parser->at++; /* asm volatile ("...") */
+    }
+    if (parse_at(parser, "(")) {
+        parse_skip_group(parser);
+    }
+}
+
 static bool
 pairs(char open, char close)
 {
@@ -264,91 +276,103 @@ parse_append_tokens(const struct token *first, const struct token *last, struct 
 
 /* ---- Keywords ---- */
 
+/* In the order of strcmp. */
 static const struct keyword keywords[] = {
-    {"typedef", KEYWORD_STORAGE, STORAGE_TYPEDEF},
-    {"extern", KEYWORD_STORAGE, STORAGE_EXTERN},
-    {"static", KEYWORD_STORAGE, STORAGE_STATIC},
-    {"auto", KEYWORD_LOCAL, 0},
-    {"register", KEYWORD_LOCAL, 0},
-    {"_Thread_local", KEYWORD_THREAD, 0},
-    {"__thread", KEYWORD_THREAD, 0},
-    {"inline", KEYWORD_FUNCTION, true},
-    {"__inline", KEYWORD_FUNCTION, true},
-    {"__inline__", KEYWORD_FUNCTION, true},
-    {"_Noreturn", KEYWORD_FUNCTION, false},
-    {"const", KEYWORD_QUALIFIER, QUALIFIER_CONST},
-    {"__const", KEYWORD_QUALIFIER, QUALIFIER_CONST},
-    {"__const__", KEYWORD_QUALIFIER, QUALIFIER_CONST},
-    {"volatile", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
-    {"__volatile", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
-    {"__volatile__", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
-    {"restrict", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
-    {"__restrict", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
-    {"__restrict__", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
+    {"_Alignas", KEYWORD_ALIGNAS, 0},
+    {"_Alignof", KEYWORD_OPERATOR, 0},
     {"_Atomic", KEYWORD_QUALIFIER, QUALIFIER_ATOMIC},
-    {"void", KEYWORD_TYPE, TYPE_WORD_VOID},
-    {"char", KEYWORD_TYPE, TYPE_WORD_CHAR},
-    {"short", KEYWORD_TYPE, TYPE_WORD_SHORT},
-    {"int", KEYWORD_TYPE, TYPE_WORD_INT},
-    {"long", KEYWORD_TYPE, TYPE_WORD_LONG},
-    {"float", KEYWORD_TYPE, TYPE_WORD_FLOAT},
-    {"double", KEYWORD_TYPE, TYPE_WORD_DOUBLE},
-    {"signed", KEYWORD_TYPE, TYPE_WORD_SIGNED},
-    {"__signed", KEYWORD_TYPE, TYPE_WORD_SIGNED},
-    {"__signed__", KEYWORD_TYPE, TYPE_WORD_SIGNED},
-    {"unsigned", KEYWORD_TYPE, TYPE_WORD_UNSIGNED},
     {"_Bool", KEYWORD_TYPE, TYPE_WORD_BOOL},
     {"_Complex", KEYWORD_COMPLEX, 0},
-    {"__complex__", KEYWORD_COMPLEX, 0},
-    {"__complex", KEYWORD_COMPLEX, 0},
+    {"_Generic", KEYWORD_OPERATOR, 0},
     {"_Imaginary", KEYWORD_COMPLEX, 0},
-    {"struct", KEYWORD_RECORD, TYPE_STRUCT},
-    {"union", KEYWORD_RECORD, TYPE_UNION},
-    {"enum", KEYWORD_ENUM, 0},
-    {"typeof", KEYWORD_TYPEOF, 0},
-    {"__typeof", KEYWORD_TYPEOF, 0},
-    {"__typeof__", KEYWORD_TYPEOF, 0},
-    {"__attribute__", KEYWORD_ATTRIBUTE, 0},
-    {"__attribute", KEYWORD_ATTRIBUTE, 0},
-    {"__declspec", KEYWORD_ATTRIBUTE, 0},
-    {"__extension__", KEYWORD_EXTENSION, 0},
-    {"asm", KEYWORD_ASM, 0},
+    {"_Noreturn", KEYWORD_FUNCTION, false},
+    {"_Static_assert", KEYWORD_ASSERT, 0},
+    {"_Thread_local", KEYWORD_THREAD, 0},
+    {"__alignof", KEYWORD_OPERATOR, 0},
+    {"__alignof__", KEYWORD_OPERATOR, 0},
     {"__asm", KEYWORD_ASM, 0},
     {"__asm__", KEYWORD_ASM, 0},
-    {"_Alignas", KEYWORD_ALIGNAS, 0},
-    {"_Static_assert", KEYWORD_ASSERT, 0},
-    {"sizeof", KEYWORD_OPERATOR, 0},
-    {"_Alignof", KEYWORD_OPERATOR, 0},
-    {"__alignof__", KEYWORD_OPERATOR, 0},
-    {"__alignof", KEYWORD_OPERATOR, 0},
-    {"_Generic", KEYWORD_OPERATOR, 0},
-    {"if", KEYWORD_STATEMENT, 0},
-    {"else", KEYWORD_STATEMENT, 0},
-    {"while", KEYWORD_STATEMENT, 0},
-    {"for", KEYWORD_STATEMENT, 0},
-    {"do", KEYWORD_STATEMENT, 0},
-    {"switch", KEYWORD_STATEMENT, 0},
-    {"case", KEYWORD_STATEMENT, 0},
-    {"default", KEYWORD_STATEMENT, 0},
+    {"__attribute", KEYWORD_ATTRIBUTE, 0},
+    {"__attribute__", KEYWORD_ATTRIBUTE, 0},
+    {"__complex", KEYWORD_COMPLEX, 0},
+    {"__complex__", KEYWORD_COMPLEX, 0},
+    {"__const", KEYWORD_QUALIFIER, QUALIFIER_CONST},
+    {"__const__", KEYWORD_QUALIFIER, QUALIFIER_CONST},
+    {"__declspec", KEYWORD_ATTRIBUTE, 0},
+    {"__extension__", KEYWORD_EXTENSION, 0},
+    {"__inline", KEYWORD_FUNCTION, true},
+    {"__inline__", KEYWORD_FUNCTION, true},
+    {"__restrict", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
+    {"__restrict__", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
+    {"__signed", KEYWORD_TYPE, TYPE_WORD_SIGNED},
+    {"__signed__", KEYWORD_TYPE, TYPE_WORD_SIGNED},
+    {"__thread", KEYWORD_THREAD, 0},
+    {"__typeof", KEYWORD_TYPEOF, 0},
+    {"__typeof__", KEYWORD_TYPEOF, 0},
+    {"__volatile", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
+    {"__volatile__", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
+    {"asm", KEYWORD_ASM, 0},
+    {"auto", KEYWORD_LOCAL, 0},
     {"break", KEYWORD_STATEMENT, 0},
+    {"case", KEYWORD_STATEMENT, 0},
+    {"char", KEYWORD_TYPE, TYPE_WORD_CHAR},
+    {"const", KEYWORD_QUALIFIER, QUALIFIER_CONST},
     {"continue", KEYWORD_STATEMENT, 0},
+    {"default", KEYWORD_STATEMENT, 0},
+    {"do", KEYWORD_STATEMENT, 0},
+    {"double", KEYWORD_TYPE, TYPE_WORD_DOUBLE},
+    {"else", KEYWORD_STATEMENT, 0},
+    {"enum", KEYWORD_ENUM, 0},
+    {"extern", KEYWORD_STORAGE, STORAGE_EXTERN},
+    {"float", KEYWORD_TYPE, TYPE_WORD_FLOAT},
+    {"for", KEYWORD_STATEMENT, 0},
     {"goto", KEYWORD_STATEMENT, 0},
+    {"if", KEYWORD_STATEMENT, 0},
+    {"inline", KEYWORD_FUNCTION, true},
+    {"int", KEYWORD_TYPE, TYPE_WORD_INT},
+    {"long", KEYWORD_TYPE, TYPE_WORD_LONG},
+    {"register", KEYWORD_LOCAL, 0},
+    {"restrict", KEYWORD_QUALIFIER, QUALIFIER_RESTRICT},
     {"return", KEYWORD_STATEMENT, 0},
+    {"short", KEYWORD_TYPE, TYPE_WORD_SHORT},
+    {"signed", KEYWORD_TYPE, TYPE_WORD_SIGNED},
+    {"sizeof", KEYWORD_OPERATOR, 0},
+    {"static", KEYWORD_STORAGE, STORAGE_STATIC},
+    {"struct", KEYWORD_RECORD, TYPE_STRUCT},
+    {"switch", KEYWORD_STATEMENT, 0},
+    {"typedef", KEYWORD_STORAGE, STORAGE_TYPEDEF},
+    {"typeof", KEYWORD_TYPEOF, 0},
+    {"union", KEYWORD_RECORD, TYPE_UNION},
+    {"unsigned", KEYWORD_TYPE, TYPE_WORD_UNSIGNED},
+    {"void", KEYWORD_TYPE, TYPE_WORD_VOID},
+    {"volatile", KEYWORD_QUALIFIER, QUALIFIER_VOLATILE},
+    {"while", KEYWORD_STATEMENT, 0},
 };
+
+enum { KEYWORD_SIZE = 16 /* bytes: the longest keyword and a NUL */ };
+
+static int
+compare_spelling(const void *spelled, const void *keyword)
+{
+    return strcmp(spelled, ((const struct keyword *)keyword)->spelling);
+}
 
 const struct keyword *
 parse_keyword(const struct token *token)
 {
     static const struct keyword none = {"", KEYWORD_NOT, 0};
+    char spelled[KEYWORD_SIZE];
     if (token->kind != TOKEN_IDENTIFIER) {
         return &none;
     }
-    for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
-        if (token_is(token, keywords[i].spelling)) {
-            return &keywords[i];
-        }
+    size_t length = parse_spell(token, spelled, sizeof(spelled));
+    if (length == sizeof(spelled)) {
+        return &none;
     }
-    return &none;
+    spelled[length] = '\0';
+    const struct keyword *found = bsearch(spelled, keywords, sizeof(keywords) / sizeof(keywords[0]),
+                                          sizeof(keywords[0]), compare_spelling);
+    return found != NULL ? found : &none;
 }
 
 bool

@@ -1,7 +1,9 @@
 /* parse.h: what the parts of the declaration reader share: the tokens, the memory, the names in scope.
  *
- * declaration.c is the grammar of declarations, expression.c that of expressions, type.c makes and prints
- * types, comment.c finds the comment above a declaration. Above each function of the grammar stands its
+ * declaration.c is the grammar of declarations, record.c that of struct, union and enum, attribute.c that of
+ * GNU's attributes, expression.c that of expressions; number.c computes them with C's types, constant.c lists what
+ * has a value; type.c makes and prints types, layout.c computes where members lie, comment.c finds the comment above
+ * a declaration. Above each function of the grammar stands its
  * rule, in the notation of C99's annex A.
  *
  * Functions that can fail return -1 or NULL, with the spot filled; without memory its message is empty.
@@ -17,9 +19,9 @@
 
 /* ---- Names in scope ---- */
 
-enum entity_kind { ENTITY_TYPEDEF, ENTITY_ENUMERATOR, ENTITY_ORDINARY };
+enum entity_kind { ENTITY_TYPEDEF, ENTITY_ENUMERATOR, ENTITY_ORDINARY, ENTITY_TAG };
 
-/* A name declared: an ordinary identifier, in the words of C99 6.2.3. */
+/* A name declared: an ordinary identifier or a tag, in the words of C99 6.2.3. */
 struct entity {
     struct entity *next;    /* in its bucket */
     struct entity *earlier; /* declared before this one */
@@ -31,6 +33,7 @@ struct entity {
     bool is_static;          /* ENTITY_ORDINARY: declared `static` */
     bool has_value;          /* ENTITY_ENUMERATOR: its value could be computed */
     long long value;
+    struct record *record; /* ENTITY_TAG */
 };
 
 struct names {
@@ -59,11 +62,16 @@ struct parser {
     size_t at;              /* the next token */
     const size_t *partners; /* of each bracket's index, that of the bracket it pairs with */
     struct names names;
-    struct names *prelude;  /* the prelude's types read so far, by the unit's spelling of them */
-    bool is_prelude;        /* the text parsed is the prelude's own */
-    int operators;          /* in the expression at hand */
-    unsigned met_variables; /* type variables in the declaration at hand */
-    size_t capacity;        /* of declarations->items */
+    struct names tags;       /* at file scope */
+    struct names inner_tags; /* that prototypes define */
+    struct names *prelude;   /* the prelude's types read so far, by the unit's spelling of them */
+    bool is_declare;         /* the text is that of `declare=` */
+    bool is_prelude;         /* the text parsed is the prelude's own */
+    int operators;           /* in the expression at hand */
+    int expressions;         /* one in another: a type in sizeof may hold some */
+    unsigned met_variables;  /* type variables in the declaration at hand */
+    size_t capacity;         /* of declarations->items */
+    size_t constant_capacity;
     struct comment_walk walk;
     struct declarations *declarations;
     struct spot *spot;
@@ -94,6 +102,9 @@ int parse_expect(struct parser *parser, const char *text);
 
 /* From an opening bracket to behind its partner. */
 void parse_skip_group(struct parser *parser);
+
+/* A keyword and what stands in brackets behind it, if anything does. */
+void parse_skip_keyword(struct parser *parser);
 
 /* Writes the token's characters, without line continuations, as far as there is room. Returns their number,
  * which is `size` if they did not fit. */
@@ -174,6 +185,49 @@ struct entity *names_declare(struct parser *parser, struct names *names, enum en
 void names_enter(struct names *names);
 void names_leave(struct names *names);
 
+/* ---- What declarations are put together from ---- */
+
+/* What an attribute says about how something lies in memory. */
+struct attributes {
+    bool packed;
+    size_t aligned; /* 0: not asked for */
+    bool strange;   /* something that is not understood here, or not by libtcc */
+};
+
+/* Where specifiers and a declarator stand. */
+enum context { CONTEXT_FILE, CONTEXT_PARAMETER, CONTEXT_MEMBER, CONTEXT_TYPE_NAME };
+
+struct specifiers {
+    enum context context;
+    const struct token *first;
+    enum storage storage;
+    bool is_inline;
+    unsigned qualifiers;
+    unsigned words;          /* enum type_word */
+    const struct type *type; /* made of a tag or a name, in the end of words too; NULL: none yet */
+    const struct token *type_token;
+    struct attributes attributes;
+    enum parameter_word word;
+    const struct token *word_token;
+};
+
+/* A pointer, array or function between a name and the type in front. */
+struct part {
+    struct type type;
+    struct part *outer; /* what it points to, is made of or returns; NULL: the type in front */
+};
+
+struct declarator {
+    enum context context;
+    const struct token *name;
+    const struct token *last;
+    struct part *parts; /* from the name outwards */
+    struct part **end;  /* where the next outer one goes */
+    int count;
+    struct attributes attributes;
+    const struct type *type; /* when it is finished */
+};
+
 /* ---- The other parts ---- */
 
 /* declaration.c: the name as a type: the unit's or the prelude's typedef. Returns 1 and the entity; 0: neither
@@ -181,8 +235,63 @@ void names_leave(struct names *names);
 int declaration_find_type(struct parser *parser, const struct token *name,
                           const struct entity **entity);
 
+/* declaration.c: a type without a name. */
+const struct type *declaration_type_name(struct parser *parser);
+
+/* declaration.c: the words in front of declarators. */
+int declaration_specifiers(struct parser *parser, struct specifiers *specifiers);
+
+/* declaration.c: gives the specifiers their type, which starts at the token. Returns 1, or -1 for a second one, or
+ * for no type. */
+int declaration_set_type(struct parser *parser, struct specifiers *specifiers,
+                         const struct token *token, const struct type *type);
+
+/* declaration.c: reads a declarator whose context is set, then puts its parts and the type in front together. */
+int declarator_read(struct parser *parser, struct declarator *declarator);
+int declarator_finish(struct parser *parser, struct declarator *declarator,
+                      const struct type *type);
+
+/* attribute.c: the attributes that follow, if any do; in `attributes` what they say is added. */
+int attribute_read(struct parser *parser, struct attributes *attributes);
+
+/* attribute.c: reads over them. */
+void attribute_skip(struct parser *parser);
+
+/* attribute.c: the type of a declaration with the attributes: strange ones make it TYPE_NAMED by `name`. */
+const struct type *attribute_apply(struct parser *parser, const struct type *type,
+                                   const struct attributes *attributes, const struct token *name);
+
+/* record.c: struct, union and enum with what follows; the specifiers get the type. Returns 1 or -1. */
+int record_specifier(struct parser *parser, struct specifiers *specifiers, enum type_kind kind);
+int record_enum_specifier(struct parser *parser, struct specifiers *specifiers);
+
+/* layout.c: computes the offsets of a record whose members were read, and its size; or says why not. `pack` is
+ * what #pragma pack says: 0: nothing. */
+void layout_record(struct record *record, const struct attributes *attributes, size_t pack);
+
 /* expression.c: what stands between [ and ], or is an enumerator's value. */
 const struct expression *expression_parse(struct parser *parser);
+
+/* expression.c: whether a ( that opens a type-name stands at the next token. Returns 1, 0 or -1. Of a name that
+ * nothing declares only what follows tells: "(T)x". */
+int expression_opens_type_name(struct parser *parser);
+
+/* number.c: the value of a constant expression with C's types: 1u << 31, (char)'a' + 1.5f. Returns 0; or -1 for
+ * what is no number, or undefined in C (division by zero, a shift out of range). */
+int number_compute(const struct expression *expression, struct number *number);
+
+/* number.c: of an integer: whether its type is unsigned. */
+bool number_is_unsigned(const struct number *number);
+
+/* constant.c: notes an enumerator of the file. Returns 0 or -1. */
+int constant_append_enumerator(struct parser *parser, const struct token *name, long long value);
+
+/* constant.c: notes the unit's macros that stand for constants. Called at the end of the unit. Returns 0; or -1: no
+ * memory. */
+int constant_read_macros(struct parser *parser);
+
+/* type.c */
+struct type *type_make(struct parser *parser, enum type_kind kind, const struct token *name);
 
 /* type.c: a copy with the qualifiers added: of an array, to its elements. */
 const struct type *type_qualify(struct parser *parser, const struct type *type,

@@ -14,6 +14,9 @@ plans_free(struct plans *plans)
 {
     arena_free(&plans->arena);
     free(plans->items);
+    free(plans->records);
+    free(plans->globals);
+    free(plans->constants);
     *plans = (struct plans){0};
 }
 
@@ -30,11 +33,35 @@ parameters_match(const struct plan *plan, const struct plan *other)
     return true;
 }
 
+static bool
+records_match(const struct plan_record *record, const struct plan_record *other)
+{
+    if (record->size != other->size || record->count != other->count) {
+        return false;
+    }
+    for (int i = 0; i < record->count; i++) {
+        const struct plan_field *one = &record->fields[i], *two = &other->fields[i];
+        if (one->type != two->type || one->offset != two->offset ||
+            one->itemsize != two->itemsize || one->dimensions != two->dimensions ||
+            strcmp(one->name, two->name) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool
 plans_match(const struct plans *plans, const struct plans *others)
 {
-    if (plans->count != others->count || plans->variables != others->variables) {
+    if (plans->count != others->count || plans->variables != others->variables ||
+        plans->record_count != others->record_count ||
+        plans->global_count != others->global_count) {
         return false;
+    }
+    for (size_t i = 0; i < plans->record_count; i++) {
+        if (!records_match(&plans->records[i], &others->records[i])) {
+            return false;
+        }
     }
     for (size_t i = 0; i < plans->count; i++) {
         const struct plan *plan = &plans->items[i], *other = &others->items[i];
@@ -109,18 +136,25 @@ variable_of(const struct type *type, unsigned variables)
     return (bit & variables) != 0 ? PLAN_T - __builtin_ctz(bit) : PLAN_NONE;
 }
 
-/* NumPy's number of an arithmetic type, a type variable, or PLAN_NONE. */
-static int
-number_of(const struct type *type, unsigned variables)
+int
+plan_number(const struct type *type)
 {
     switch (type->kind) {
     case TYPE_BASIC:
         return BASIC_NUMBERS[type->basic];
     case TYPE_ENUM:
-        return NPY_INT;
+        return type->record == NULL ? NPY_INT : BASIC_NUMBERS[type->record->basic];
     default:
-        return variable_of(type, variables);
+        return PLAN_NONE;
     }
+}
+
+/* NumPy's number of an arithmetic type, a type variable, or PLAN_NONE. */
+static int
+number_of(const struct type *type, unsigned variables)
+{
+    int number = plan_number(type);
+    return number != PLAN_NONE ? number : variable_of(type, variables);
 }
 
 /* Notes the type variable that a type is, if it is one. */
@@ -152,6 +186,7 @@ struct planner {
     const struct plan_context *context;
     const struct declaration *declaration; /* NULL: of a parameter that is a function */
     const struct type *type;               /* the function's */
+    const struct planner *outer;           /* of the function that takes it; NULL: it is none */
     const struct token *named;             /* where messages point that have no better place */
     size_t most_sizes;                     /* room for sizes apart */
     struct plan *plan;
@@ -217,6 +252,24 @@ plan_pointer(struct planner *planner, struct plan_parameter *parameter, const st
     }
 }
 
+/* An array of structs, or a pointer to one. */
+static void
+plan_record_access(struct planner *planner, struct plan_parameter *parameter,
+                   const struct type *element)
+{
+    const char *reason;
+    parameter->type = plan_record_of(planner->plans, element, &reason);
+    if (parameter->type != PLAN_NONE) {
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof(text), "NumPy has no dtype for it: it has %s", reason);
+    refuse(planner, parameter,
+           reason != NULL                ? text
+           : element->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
+                                         : "arrays of this type are not in this version");
+}
+
 /* The role of an array or of a pointer to numbers. */
 static void
 plan_access(struct planner *planner, struct plan_parameter *parameter, const struct type *element,
@@ -225,10 +278,9 @@ plan_access(struct planner *planner, struct plan_parameter *parameter, const str
     bool is_const = (element->qualifiers & QUALIFIER_CONST) != 0;
     parameter->role = word == WORD_OUT ? ROLE_OUT : is_const ? ROLE_IN : ROLE_INOUT;
     parameter->type = note_variable(planner->plan, number_of(element, planner->context->variables));
-    if (parameter->type == -1) {
-        refuse(planner, parameter,
-               element->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
-                                           : "arrays of this type are not in this version");
+    parameter->is_text = element->kind == TYPE_BASIC && element->basic == BASIC_CHAR;
+    if (parameter->type == PLAN_NONE) {
+        plan_record_access(planner, parameter, element);
     }
     if (word != WORD_NONE && is_const) {
         refuse(planner, parameter, "const says that C reads it, out and inout that C writes it");
@@ -236,8 +288,8 @@ plan_access(struct planner *planner, struct plan_parameter *parameter, const str
 }
 
 /* The type that an array's elements have in the end. */
-static const struct type *
-element_of(const struct type *type, int *dimensions)
+const struct type *
+plan_element(const struct type *type, int *dimensions)
 {
     *dimensions = 0;
     for (; type->kind == TYPE_ARRAY; type = type->target) {
@@ -255,7 +307,7 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
 {
     const struct type *type = given->type;
     int dimensions;
-    const struct type *element = element_of(type, &dimensions);
+    const struct type *element = plan_element(type, &dimensions);
     parameter->dimensions = -1;
     parameter->type = -1;
     const struct type *function = type->kind == TYPE_POINTER ? type->target : type;
@@ -268,13 +320,15 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
     }
     else if (type->kind == TYPE_POINTER) {
         const struct type *target = type->target;
-        bool number = number_of(target, planner->context->variables) != PLAN_NONE;
+        const char *reason;
+        bool number = number_of(target, planner->context->variables) != PLAN_NONE ||
+                      plan_record_of(planner->plans, target, &reason) != PLAN_NONE;
         if (number && target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
             (target->qualifiers & QUALIFIER_CONST) != 0 && given->word == WORD_NONE) {
             parameter->role = ROLE_STRING;
         }
         else if (number || target->kind == TYPE_ARRAY) {
-            element = element_of(target, &dimensions);
+            element = plan_element(target, &dimensions);
             plan_access(planner, parameter, element, given->word);
             parameter->dimensions = dimensions > 0 ? dimensions + 1 : -1;
         }
@@ -288,8 +342,9 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
             note_variable(planner->plan, number_of(type, planner->context->variables));
         if (parameter->type == -1) {
             refuse(planner, parameter,
-                   type->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
-                                            : "this type by value is not in this version");
+                   type->kind == TYPE_BASIC
+                       ? "libtcc takes long double wrongly"
+                       : "a struct or union by value is not in this version; pass a pointer");
         }
     }
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||
@@ -298,7 +353,9 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
         refuse(planner, parameter, "NumPy's arrays have at most 64 dimensions");
     }
     if (parameter->role == ROLE_OUT && parameter->dimensions < 0) {
-        parameter->role = ROLE_NUMBER_OUT;
+        bool record = plan_is_record(parameter->type);
+        parameter->role = record ? ROLE_OUT : ROLE_NUMBER_OUT;
+        parameter->dimensions = record ? 0 : -1; /* one struct */
     }
     else if (given->word != WORD_NONE && !array) {
         refuse(planner, parameter, "out and inout belong to arrays and to pointers to numbers");
@@ -339,6 +396,22 @@ add_size(struct planner *planner, const struct token *name)
     return planner->plan->count++;
 }
 
+/* A size of a callback's array that is a parameter of the function which takes the callback. -1: there is none. */
+static int
+add_outer_size(struct planner *planner, const struct token *name)
+{
+    const struct planner *outer = planner->outer;
+    int index = outer == NULL ? -1 : find_parameter(outer, name);
+    if (index < 0 || index >= outer->plan->c_count ||
+        !is_integer(number_of(outer->type->parameters[index].type, planner->context->variables))) {
+        return -1;
+    }
+    int size = add_size(planner, name);
+    planner->plan->parameters[size].role = ROLE_HIDDEN;
+    planner->plan->parameters[size].source = index;
+    return size;
+}
+
 /* The parameter that a name in an extent means; -1 with the spot. */
 static int
 resolve_name(struct planner *planner, const struct plan_parameter *parameter,
@@ -348,11 +421,12 @@ resolve_name(struct planner *planner, const struct plan_parameter *parameter,
     if (index < 0 && planner->context->apart) {
         return add_size(planner, name);
     }
+    index = index < 0 ? add_outer_size(planner, name) : index;
     if (index < 0) {
         return refuse_extent(planner, parameter, name, "is no parameter of the function");
     }
     const struct plan_parameter *named = &planner->plan->parameters[index];
-    if (named->role != ROLE_NUMBER || !is_integer(named->type)) {
+    if ((named->role != ROLE_NUMBER && !named->apart) || !is_integer(named->type)) {
         return refuse_extent(planner, parameter, name, "is no integer parameter");
     }
     return index;
@@ -424,7 +498,7 @@ plan_extent(struct planner *planner, const struct plan_parameter *parameter,
 static int
 plan_extents(struct planner *planner, struct plan_parameter *parameter, const struct type *type)
 {
-    if (parameter->dimensions < 0 || planner->refusal.size > 0) {
+    if (parameter->dimensions <= 0 || planner->refusal.size > 0) {
         return 0;
     }
     parameter->extents = arena_take(&planner->plans->arena,
@@ -565,12 +639,16 @@ plan_result_array(struct planner *planner, const struct type *target)
 {
     struct plan *plan = planner->plan;
     struct plan_parameter *returned = &plan->returned;
-    const struct type *element = element_of(target, &returned->dimensions);
+    const struct type *element = plan_element(target, &returned->dimensions);
     plan->result = ROLE_OUT;
     returned->role = ROLE_OUT;
     returned->name = "the result";
     returned->declaration = describe(planner, planner->type->target, "");
+    const char *reason;
     returned->type = note_variable(plan, number_of(element, planner->context->variables));
+    if (returned->type == PLAN_NONE) {
+        returned->type = plan_record_of(planner->plans, element, &reason);
+    }
     if (returned->type == PLAN_NONE) {
         refuse(planner, NULL, "a result of this type is not in this version");
     }
@@ -599,8 +677,11 @@ plan_result(struct planner *planner)
         bool text = target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
                     (target->qualifiers & QUALIFIER_CONST) != 0;
         bool object = is_known(target, "PyObject") || is_known(target, "PyArrayObject");
+        const char *reason;
         plan->result = text ? ROLE_STRING : object ? ROLE_OBJECT : ROLE_POINTER;
         plan->takes_object |= object;
+        plan->returned.type = plan_record_of(planner->plans, target, &reason);
+        plan->returned.readonly = (target->qualifiers & QUALIFIER_CONST) != 0;
     }
     else {
         refuse(planner, NULL, "a result of this type is not in this version");
@@ -706,7 +787,7 @@ describe_passed(struct planner *planner, const struct type *type)
 {
     int dimensions;
     const struct type *inner = type->kind == TYPE_POINTER ? type->target : type;
-    const struct type *element = element_of(inner, &dimensions);
+    const struct type *element = plan_element(inner, &dimensions);
     struct type pointer = {.kind = TYPE_POINTER, .target = element};
     bool decays = dimensions > 0 || type->kind == TYPE_FUNCTION;
     return describe(planner, decays ? &pointer : type, "");
@@ -793,6 +874,17 @@ fill_plan(struct planner *planner)
 
 /* ---- Functions as parameters ---- */
 
+static bool
+has_extents(const struct plan_parameter *parameter)
+{
+    for (int i = 0; i < parameter->dimensions; i++) {
+        if (parameter->extents[i].any) {
+            return false;
+        }
+    }
+    return parameter->dimensions >= 0;
+}
+
 /* In a callback an array of unknown extent is an address, and so is a function. */
 static void
 plan_addresses(struct plan *plan)
@@ -800,7 +892,7 @@ plan_addresses(struct plan *plan)
     for (int i = 0; i < plan->c_count; i++) {
         struct plan_parameter *parameter = &plan->parameters[i];
         bool array = parameter->role == ROLE_IN || parameter->role == ROLE_INOUT;
-        if ((array && parameter->dimensions < 0) || parameter->role == ROLE_CALLBACK) {
+        if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
             parameter->role = ROLE_POINTER;
         }
     }
@@ -818,6 +910,10 @@ plan_callback(struct planner *planner, struct plan_parameter *parameter,
         return 0;
     }
     struct planner inner = *planner;
+    struct plan_context context = *planner->context;
+    context.apart = false; /* C calls: it passes every size */
+    inner.context = &context;
+    inner.outer = planner;
     inner.declaration = NULL;
     inner.type = function;
     inner.plan = plan;
@@ -828,10 +924,16 @@ plan_callback(struct planner *planner, struct plan_parameter *parameter,
     if (fill_plan(&inner) < 0) {
         return -1;
     }
-    plan_addresses(plan);
     planner->no_memory |= inner.no_memory;
     planner->plan->variables |= plan->variables;
-    if (plan->refusal != NULL) {
+    planner->plan->takes_object |= plan->takes_object;
+    if (plan->result == ROLE_OUT) {
+        refuse(planner, parameter, "a callback that returns an array is not in this version");
+    }
+    if (plan->refusal == NULL) {
+        plan_addresses(plan);
+    }
+    else {
         refuse(planner, parameter, plan->refusal);
     }
     return 0;

@@ -40,6 +40,15 @@ plan_bound(int type, const struct binding *binding)
     return variable < 0 ? type : binding->types[variable];
 }
 
+/* A struct or union: PLAN_RECORD and its index among the plans' records. */
+#define PLAN_RECORD 0x10000
+
+static inline bool
+plan_is_record(int type)
+{
+    return type >= PLAN_RECORD;
+}
+
 /* Whether two arithmetic types are one to NumPy's numbers: long and long long, char and signed char. */
 bool plan_same_number(enum basic_type type, enum basic_type other);
 
@@ -47,6 +56,41 @@ bool plan_same_number(enum basic_type type, enum basic_type other);
 const char *plan_c_type(int type);
 
 /* ---- Plans: they outlive the text ---- */
+
+/* A member, as a field of a dtype. */
+struct plan_field {
+    const char *name;
+    int type;        /* NumPy's number; NPY_STRING for an array of char; a record */
+    size_t offset;   /* bytes from the record's start */
+    size_t itemsize; /* of NPY_STRING, bytes */
+    int dimensions;
+    const long long *shape;
+};
+
+/* A struct or union as a dtype. Members of one without a name count as the outer one's. */
+struct plan_record {
+    const struct record *read; /* while the text is there */
+    const char *name;          /* "struct point" */
+    const char *short_name;    /* its tag, else that of a typedef; NULL: neither */
+    struct plan_field *fields;
+    int count;
+    size_t size; /* bytes */
+    size_t alignment;
+};
+
+/* A variable at file scope that is not static. */
+struct plan_variable {
+    const char *name;
+    const char *declaration; /* "double table[3]" */
+    enum {
+        VARIABLE_FIELD,
+        VARIABLE_TEXT,
+        VARIABLE_ADDRESS
+    } kind;                  /* const char *; any other pointer */
+    struct plan_field field; /* its type and shape; the offset is 0 */
+    bool readonly;
+    const char *refusal; /* why Python cannot see it; NULL: it can */
+};
 
 /* What a parameter is to Python. */
 enum role {
@@ -80,10 +124,12 @@ struct plan_parameter {
     int type;      /* of a number, or of an array's elements */
     bool readonly; /* ROLE_POINTER: to const */
     bool is_array; /* ROLE_OBJECT: a PyArrayObject */
+    bool is_text;  /* an array of char: any buffer of bytes will do */
     bool apart;   /* ROLE_HIDDEN: a size that is no parameter in C; it stands behind all that are */
     int argument; /* its place among Python's arguments; -1: none */
     int out;      /* its place among the array results; -1 */
-    int source;   /* ROLE_HIDDEN: the array that tells it */
+    int source; /* ROLE_HIDDEN: the array that tells it; apart, of a callback: the parameter of the function that
+                     takes it */
     int source_axis;
     int dimensions; /* of an array; -1: any shape */
     struct extent *extents;
@@ -115,9 +161,21 @@ struct plan {
     bool takes_object;
 };
 
+/* An enumerator, or a macro that stands for a constant. */
+struct plan_constant {
+    const char *name;
+    struct constant value; /* its tokens are gone */
+};
+
 struct plans {
     struct plan *items;
     size_t count;
+    struct plan_record *records;
+    size_t record_count;
+    struct plan_variable *globals;
+    size_t global_count;
+    struct plan_constant *constants; /* of two with one name the later one holds */
+    size_t constant_count;
     unsigned variables; /* a bit for each type variable of the sources */
     struct arena arena;
 };
@@ -148,5 +206,29 @@ struct plan_context {
  * spot of what is wrong in the declaration (an empty message: no memory). */
 int plan_function(struct plans *plans, const struct plan_context *context,
                   const struct declaration *declaration, struct spot *spot);
+
+/* Plans a variable and appends it to `plans`; one that Python cannot see gets a refusal. Returns 0, or -1 when
+ * memory is out. */
+int plan_file_variable(struct plans *plans, const struct declaration *declaration);
+
+/* Appends the constants of a unit that stand in what the user wrote, his headers included. Returns 0, or -1
+ * when memory is out. */
+int plan_constants(struct plans *plans, const struct declarations *declarations);
+
+/* ---- What plan.c and plan_record.c share ---- */
+
+/* NumPy's number of an arithmetic type, or PLAN_NONE. */
+int plan_number(const struct type *type);
+
+/* The type that an array's elements have in the end; how many dimensions there are. */
+const struct type *plan_element(const struct type *type, int *dimensions);
+
+/* Names the records without a tag by the typedefs among the declarations. Returns 0, or -1 when memory is out. */
+int plan_name_records(struct plans *plans, const struct declarations *declarations);
+
+/* The record of a struct or union, planned on first sight: PLAN_RECORD and its index. PLAN_NONE, with `reason`
+ * in words that follow "has" where NumPy has no dtype for it, or it is not complete (NULL); or, without
+ * memory, "no memory". */
+int plan_record_of(struct plans *plans, const struct type *type, const char **reason);
 
 #endif

@@ -6,23 +6,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "condition.h"
 #include "expand.h"
+#include "header.h"
 
 /* libtcc follows so many headers one in another. */
 enum { INCLUDE_DEPTH = 32 };
+/* What #pragma pack(push) keeps: as many as libtcc. */
+enum { PACK_DEPTH = 8 };
+/* Tokens that one macro may expand to where constants are looked for: a constant has few. */
+enum { DEFINITION_TOKENS = 4000 };
 /* Tokens that #if leaves out of a header read again: so many count as one. */
 enum { SKIPPED_COST = 16 };
 
-/* What libtcc defines itself, without what only the system's headers use. Names that it replaces in its own
- * ways stand for themselves: they are defined. */
+/* What libtcc defines itself. Names that it replaces in its own ways stand for themselves: they are defined. */
 static const char PREDEFINED[] =
 #if defined(__x86_64__)
     "#define __x86_64__ 1\n#define __x86_64 1\n#define __amd64__ 1\n"
 #elif defined(__aarch64__)
     "#define __aarch64__ 1\n"
+    "#define __uint128_t long double\n"
 #endif
     "#define __linux__ 1\n"
     "#define __linux 1\n"
@@ -56,6 +60,10 @@ static const char PREDEFINED[] =
     "#define _Nullable\n"
     "#define _Nullable_result\n"
     "#define _Null_unspecified\n"
+    "#define __REDIRECT(name, proto, alias) name proto __asm__(#alias)\n"
+    "#define __REDIRECT_NTH(name, proto, alias) name proto __asm__(#alias) __THROW\n"
+    "#define __REDIRECT_NTHNL(name, proto, alias) name proto __asm__(#alias) __THROWNL\n"
+    "#define __builtin_extract_return_addr(x) x\n"
     "#define __has_builtin(x) 0\n"
     "#define __has_feature(x) 0\n"
     "#define __has_attribute(x) 0\n"
@@ -64,16 +72,6 @@ static const char PREDEFINED[] =
     "#define __BASE_FILE__ __BASE_FILE__\n"
     "#define __DATE__ __DATE__\n"
     "#define __TIME__ __TIME__\n";
-
-/* One of the user's headers that includes->contents has. */
-struct header {
-    struct source source; /* its tokens once it was included */
-    struct stat status;
-    bool has_status;
-    bool scanned;
-    bool once;  /* #pragma once */
-    bool again; /* read before */
-};
 
 /* A source or header being read. */
 struct reader {
@@ -92,16 +90,18 @@ struct conditional {
 struct preprocessor {
     struct expander expander;
     struct reader *reader;
-    const struct strings *folders;
     struct arena arena; /* the output's, in the end */
-    struct header *headers;
-    size_t header_count;
+    struct headers headers;
     struct conditional *conditionals;
     size_t conditional_count, conditional_capacity;
     struct expanded *expanded;
     size_t capacity;
-    bool first; /* the next token of the output is the first of a line */
-    int depth;  /* headers one in another */
+    bool first;               /* the next token of the output is the first of a line */
+    size_t packs[PACK_DEPTH]; /* #pragma pack's, the last one in force */
+    int pack_depth;
+    size_t pack_capacity;
+    int depth;        /* headers one in another */
+    bool predefining; /* PREDEFINED is being read */
     struct spot *spot;
 };
 
@@ -244,8 +244,10 @@ run_source(struct preprocessor *preprocessor, const struct source *source, struc
                             .conditionals = preprocessor->conditional_count,
                             .outer = preprocessor->reader};
     const char *file = preprocessor->expander.file;
+    const struct source *outer = preprocessor->expander.source;
     preprocessor->reader = &reader;
     preprocessor->expander.file = source->label;
+    preprocessor->expander.source = preprocessor->predefining ? NULL : source;
     int result;
     struct item item;
     while ((result = expander_next(&preprocessor->expander, &item)) > 0) {
@@ -259,126 +261,29 @@ run_source(struct preprocessor *preprocessor, const struct source *source, struc
     }
     preprocessor->conditional_count = reader.conditionals; /* an #if without #endif: libtcc tells */
     preprocessor->expander.file = file;
+    preprocessor->expander.source = outer;
     preprocessor->reader = reader.outer;
     return 0;
 }
 
 /* ---- Headers ---- */
 
-/* Finds out where includes->contents has the headers. */
-static int
-read_headers(struct preprocessor *preprocessor, const struct buffer *contents)
-{
-    const char *end = contents->data + contents->size;
-    for (int pass = 0; pass < 2; pass++) {
-        size_t count = 0;
-        for (const char *at = contents->data; at < end; count++) {
-            const char *path = at;
-            const char *length = path + strlen(path) + 1;
-            const char *text = length + strlen(length) + 1;
-            size_t size = strtoull(length, NULL, 10);
-            at = text + size;
-            if (pass > 0) {
-                preprocessor->headers[count].source =
-                    (struct source){.label = path, .argument = "", .text = text, .length = size};
-            }
-        }
-        if (pass == 0 && count > 0) {
-            size_t size = count * sizeof(struct header);
-            preprocessor->headers = arena_take(&preprocessor->arena, size);
-            if (preprocessor->headers == NULL) {
-                return -1;
-            }
-            preprocessor->header_count = count;
-        }
-    }
-    return 0;
-}
-
-static bool
-is_status_of(struct header *header, const struct stat *status)
-{
-    if (!header->has_status) {
-        header->has_status = true;
-        if (stat(header->source.label, &header->status) < 0) {
-            header->status = (struct stat){0};
-        }
-    }
-    return header->status.st_ino == status->st_ino && header->status.st_dev == status->st_dev;
-}
-
-/* The header that is searched for. */
-struct found {
-    struct preprocessor *preprocessor;
-    struct header *header;
-};
-
-/* struct search's visit. A header's first path stands in the contents; others may lead to it too. */
-static int
-try_path(void *context, const char *path)
-{
-    struct found *found = context;
-    struct preprocessor *preprocessor = found->preprocessor;
-    struct header *headers = preprocessor->headers;
-    for (size_t i = 0; path != NULL && i < preprocessor->header_count; i++) {
-        if (strcmp(headers[i].source.label, path) == 0) {
-            found->header = &headers[i];
-            return 1;
-        }
-    }
-    struct stat status;
-    if (path == NULL || stat(path, &status) < 0) {
-        return 0;
-    }
-    for (size_t i = 0; i < preprocessor->header_count; i++) {
-        if (is_status_of(&headers[i], &status)) {
-            found->header = &headers[i];
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* The user's header of that name; NULL: it is the system's. */
-static struct header *
-find_header(struct preprocessor *preprocessor, const char *name, bool quoted)
-{
-    struct found found = {preprocessor, NULL};
-    if (preprocessor->header_count > 0) {
-        const struct header *from = preprocessor->reader->header;
-        struct search search = {preprocessor->folders, try_path, &found};
-        include_search(&search, name, quoted, from != NULL ? from->source.label : NULL);
-    }
-    return found.header;
-}
-
-/* struct header_question's answer. The system's folders are not known here: what is asked for in < > and is
+/* struct header_question's answer. Where the system's headers are not looked for, what is asked for in < > and is
  * not the user's is taken to be there. */
 static bool
 has_header(void *context, const char *name, bool quoted)
 {
-    return !quoted || find_header(context, name, quoted) != NULL;
-}
-
-/* Scans a header when it is first included. Returns 1; 0 when it cannot be: libtcc tells; -1. */
-static int
-scan_header(struct header *header)
-{
-    if (!header->scanned) {
-        struct spot spot;
-        if (lexer_scan(&header->source, &spot) < 0 && spot.message[0] == '\0') {
-            return -1;
-        }
-        header->scanned = true;
-    }
-    return header->source.tokens.items != NULL;
+    struct preprocessor *preprocessor = context;
+    const struct inclusion inclusion = {name, quoted, false, preprocessor->reader->header};
+    bool unknown = !quoted && preprocessor->headers.system_folders == NULL;
+    return unknown || headers_find(&preprocessor->headers, &inclusion) != NULL;
 }
 
 /* A header's text, in place of its #include line. */
 static int
 run_header(struct preprocessor *preprocessor, struct header *header)
 {
-    int result = scan_header(header);
+    int result = header_scan(header);
     if (result <= 0 || header->once) {
         return result < 0 ? -1 : 0;
     }
@@ -516,16 +421,151 @@ run_conditional(struct preprocessor *preprocessor, enum word word)
 
 /* ---- Directives ---- */
 
+/* Joins what a macro in an #include line expands to: "x.h", or < to >. Returns false for anything else. */
+static bool
+join_name(const struct buffer *tokens, char name[PATH_MAX], bool *quoted)
+{
+    const struct token *items = (const struct token *)(const void *)tokens->data;
+    size_t count = tokens->size / sizeof(*items);
+    *quoted = count == 1 && items[0].kind == TOKEN_STRING;
+    if (!*quoted && (count < 3 || !token_is(&items[0], "<") || !token_is(&items[count - 1], ">"))) {
+        return false;
+    }
+    size_t length = 0;
+    for (size_t i = *quoted ? 0 : 1; i < (*quoted ? 1 : count - 1); i++) {
+        if (items[i].length >= PATH_MAX - length) {
+            return false;
+        }
+        length += token_spell(&items[i], name + length);
+    }
+    if (*quoted && (length < 2 || name[0] != '"' || name[length - 1] != '"')) {
+        return false;
+    }
+    if (*quoted) {
+        length -= 2;
+        memmove(name, name + 1, length);
+    }
+    name[length] = '\0';
+    return length > 0;
+}
+
+/* The name in an #include line of `count` tokens that is made by macros. Returns 1; 0: there is none; -1. */
 static int
-run_include(struct preprocessor *preprocessor, const struct token *token)
+compute_name(struct preprocessor *preprocessor, const struct token *tokens, size_t count,
+             char name[PATH_MAX], bool *quoted)
+{
+    struct expander *expander = &preprocessor->expander;
+    struct buffer expanded = BUFFER_INIT;
+    struct item item;
+    int result = expander_enter(expander, tokens, count);
+    while (result == 0 && (result = expander_next(expander, &item)) > 0) {
+        buffer_append(&expanded, &item.token, sizeof(item.token));
+        result = 0;
+    }
+    if (result == 0) {
+        expander_leave(expander);
+        result = expanded.failed ? -1 : join_name(&expanded, name, quoted);
+    }
+    buffer_free(&expanded);
+    return result;
+}
+
+/* The `count` tokens behind "# include". */
+static int
+run_include(struct preprocessor *preprocessor, const struct token *tokens, size_t count, bool next)
 {
     char name[PATH_MAX];
-    /* between a call's parentheses it is undefined */
-    if (preprocessor->expander.collecting || !include_name(token, name)) {
+    bool quoted = tokens->kind == TOKEN_STRING;
+    if (preprocessor->expander.collecting) { /* between a call's parentheses it is undefined */
         return 0;
     }
-    struct header *header = find_header(preprocessor, name, token->kind == TOKEN_STRING);
+    int named = include_name(tokens, name);
+    if (!named && preprocessor->headers.system_folders != NULL) {
+        named = compute_name(preprocessor, tokens, count, name, &quoted);
+    }
+    if (named <= 0) {
+        return named;
+    }
+    const struct inclusion inclusion = {name, quoted, next, preprocessor->reader->header};
+    struct header *header = headers_find(&preprocessor->headers, &inclusion);
+    if (preprocessor->headers.failed) {
+        return -1;
+    }
     return header != NULL ? run_header(preprocessor, header) : 0;
+}
+
+static int
+note_pack(struct preprocessor *preprocessor)
+{
+    struct expanded *expanded = preprocessor->expanded;
+    if (expanded->pack_count == preprocessor->pack_capacity) {
+        size_t capacity = 2 * preprocessor->pack_capacity + 8;
+        struct pack *packs = realloc(expanded->packs, capacity * sizeof(*packs));
+        if (packs == NULL) {
+            return -1;
+        }
+        expanded->packs = packs;
+        preprocessor->pack_capacity = capacity;
+    }
+    expanded->packs[expanded->pack_count++] =
+        (struct pack){expanded->count, preprocessor->packs[preprocessor->pack_depth]};
+    return 0;
+}
+
+/* 1, 2, 4, 8 or 16; else PACK_UNKNOWN. */
+static size_t
+pack_number(const struct token *token)
+{
+    static const char *const numbers[] = {"1", "2", "4", "8", "16"};
+    for (size_t i = 0; i < 5; i++) {
+        if (token_is(token, numbers[i])) {
+            return (size_t)1 << i;
+        }
+    }
+    return PACK_UNKNOWN;
+}
+
+/* #pragma pack ( ... ), the tokens in brackets:
+ *     empty
+ *     number
+ *     push
+ *     push , number
+ *     pop
+ */
+static int
+run_pack(struct preprocessor *preprocessor, const struct token *tokens, size_t count)
+{
+    size_t *packs = preprocessor->packs;
+    int *depth = &preprocessor->pack_depth;
+    bool bracketed = count >= 2 && token_is(&tokens[0], "(") && token_is(&tokens[count - 1], ")");
+    bool push = bracketed && token_is(&tokens[1], "push") && *depth + 1 < PACK_DEPTH;
+    if (push) {
+        packs[*depth + 1] = packs[*depth];
+        ++*depth;
+    }
+    if (bracketed && count == 3 && token_is(&tokens[1], "pop") && *depth > 0) {
+        --*depth;
+    }
+    else if (bracketed && count == 2) {
+        packs[*depth] = 0;
+    }
+    else if (push && count == 5 && token_is(&tokens[2], ",")) {
+        packs[*depth] = pack_number(&tokens[3]);
+    }
+    else if (!push || count != 3) {
+        packs[*depth] = bracketed && count == 3 ? pack_number(&tokens[1]) : PACK_UNKNOWN;
+    }
+    return note_pack(preprocessor);
+}
+
+static int
+run_pragma(struct preprocessor *preprocessor, const struct token *tokens, size_t count)
+{
+    struct reader *reader = preprocessor->reader;
+    if (token_is(tokens, "once") && reader->header != NULL) {
+        reader->header->once = true;
+    }
+    return token_is(tokens, "pack") ? run_pack(preprocessor, tokens + 1, count - 1) : 0;
 }
 
 /* The directive that the next token begins. */
@@ -556,13 +596,97 @@ run_directive(struct preprocessor *preprocessor)
     if (token_is(name, "undef") && name[1].kind == TOKEN_IDENTIFIER) {
         expander_undefine(&preprocessor->expander, name + 1);
     }
-    if (token_is(name, "include") || token_is(name, "import")) {
-        return run_include(preprocessor, name + 1);
+    bool next = token_is(name, "include_next");
+    if (next || token_is(name, "include") || token_is(name, "import")) {
+        return run_include(preprocessor, name + 1, count - 2, next);
     }
-    if (token_is(name, "pragma") && token_is(name + 1, "once") && reader->header != NULL) {
-        reader->header->once = true;
+    return token_is(name, "pragma") ? run_pragma(preprocessor, name + 1, count - 2) : 0;
+}
+
+/* ---- Definitions ---- */
+
+/* What the macro expands to, appended to `tokens`. Returns 1; 0: too much, or not the same everywhere; -1: no
+ * memory. */
+static int
+expand_definition(struct preprocessor *preprocessor, const struct token *name,
+                  struct buffer *tokens)
+{
+    struct expander *expander = &preprocessor->expander;
+    struct item item;
+    int result;
+    expander->special = false;
+    expander->spent = EXPAND_TOKENS - DEFINITION_TOKENS;
+    if (expander_enter(expander, name, 1) < 0) {
+        return -1;
     }
+    while ((result = expander_next(expander, &item)) > 0) {
+        item.token.directive = false;
+        buffer_append(tokens, &item.token, sizeof(item.token));
+    }
+    bool limit = result < 0 && expander->failure[0] != '\0';
+    expander_clear(expander);
+    if (tokens->failed || (result < 0 && !limit)) {
+        return -1;
+    }
+    return !limit && !expander->special;
+}
+
+static int
+add_definition(struct preprocessor *preprocessor, const struct object_macro *macro,
+               const struct buffer *tokens)
+{
+    struct expanded *expanded = preprocessor->expanded;
+    struct token *items = arena_take(&preprocessor->arena, tokens->size + sizeof(*items));
+    if (items == NULL) {
+        return -1;
+    }
+    size_t count = tokens->size / sizeof(*items);
+    memcpy(items, tokens->data, tokens->size);
+    items[count] = (struct token){.kind = TOKEN_END, .start = ""};
+    expanded->definitions[expanded->definition_count++] =
+        (struct definition){macro->name, macro->source, items, count};
     return 0;
+}
+
+/* Expands each macro that is left. When macros that double each other were expanded too often, the rest is left out. */
+static int
+expand_definitions(struct preprocessor *preprocessor, const struct object_macro *macros,
+                   size_t count)
+{
+    struct buffer tokens = BUFFER_INIT;
+    size_t spent = 0;
+    int result = 0;
+    for (size_t i = 0; i < count && result >= 0 && spent < EXPAND_TOKENS; i++) {
+        tokens.size = 0;
+        result = expand_definition(preprocessor, &macros[i].name, &tokens);
+        spent += preprocessor->expander.spent - (EXPAND_TOKENS - DEFINITION_TOKENS);
+        if (result > 0 && tokens.size > 0) {
+            result = add_definition(preprocessor, &macros[i], &tokens);
+        }
+    }
+    buffer_free(&tokens);
+    return result < 0 ? -1 : 0;
+}
+
+static int
+run_definitions(struct preprocessor *preprocessor)
+{
+    struct object_macro *macros;
+    size_t count;
+    if (expander_list(&preprocessor->expander, &macros, &count) < 0) {
+        return -1;
+    }
+    struct expanded *expanded = preprocessor->expanded;
+    preprocessor->expander.file = "";
+    int result = 0;
+    if (count > 0) {
+        expanded->definitions =
+            arena_take(&preprocessor->arena, count * sizeof(*expanded->definitions));
+        result =
+            expanded->definitions == NULL ? -1 : expand_definitions(preprocessor, macros, count);
+    }
+    free(macros);
+    return result;
 }
 
 /* ---- The whole ---- */
@@ -613,7 +737,9 @@ run_predefined(struct preprocessor *preprocessor)
     struct spot spot;
     int result = lexer_scan(&source, &spot);
     if (result == 0) {
+        preprocessor->predefining = true;
         result = run_source(preprocessor, &source, NULL);
+        preprocessor->predefining = false;
     }
     lexer_free(&source);
     return result;
@@ -630,7 +756,7 @@ run_sources(struct preprocessor *preprocessor, const struct source *sources, siz
     expander->arena = &preprocessor->arena;
     expander->feed = (struct feed){feed_next, feed_call_follows, preprocessor};
     if (run_predefined(preprocessor) < 0 ||
-        (includes->contents.size > 0 && read_headers(preprocessor, &includes->contents) < 0)) {
+        headers_start(&preprocessor->headers, &includes->contents) < 0) {
         return -1;
     }
     for (size_t i = 0; i < count; i++) {
@@ -638,7 +764,7 @@ run_sources(struct preprocessor *preprocessor, const struct source *sources, siz
             return -1;
         }
     }
-    return 0;
+    return run_definitions(preprocessor);
 }
 
 /* TOKEN_END, in the place of the last source's. */
@@ -658,11 +784,38 @@ run_end(struct preprocessor *preprocessor, const struct source *sources, size_t 
     return 0;
 }
 
+/* The paths of the system's headers that were read. */
+static int
+list_headers(struct preprocessor *preprocessor)
+{
+    const struct headers *headers = &preprocessor->headers;
+    struct expanded *expanded = preprocessor->expanded;
+    expanded->headers =
+        arena_take(&preprocessor->arena, (headers->system_count + 1) * sizeof(*expanded->headers));
+    if (expanded->headers == NULL) {
+        return -1;
+    }
+    for (size_t i = 0; i < headers->system_count; i++) {
+        expanded->headers[expanded->header_count++] = &headers->systems[i]->source;
+    }
+    return 0;
+}
+
 int
 preprocess(const struct source *sources, size_t count, const struct includes *includes,
            const struct strings *folders, struct expanded *expanded, struct spot *spot)
 {
-    struct preprocessor preprocessor = {.folders = folders, .expanded = expanded, .spot = spot};
+    return preprocess_system(sources, count, includes, folders, NULL, expanded, spot);
+}
+
+int
+preprocess_system(const struct source *sources, size_t count, const struct includes *includes,
+                  const struct strings *folders, const struct strings *system_folders,
+                  struct expanded *expanded, struct spot *spot)
+{
+    struct preprocessor preprocessor = {.expanded = expanded, .spot = spot};
+    preprocessor.headers = (struct headers){
+        .folders = folders, .system_folders = system_folders, .arena = &preprocessor.arena};
     *spot = (struct spot){.source = NULL};
     *expanded = (struct expanded){.count = 0};
     bool plain = true;
@@ -674,9 +827,10 @@ preprocess(const struct source *sources, size_t count, const struct includes *in
     if (result == 0) {
         result = run_end(&preprocessor, sources, count);
     }
-    for (size_t i = 0; i < preprocessor.header_count; i++) {
-        lexer_free(&preprocessor.headers[i].source);
+    if (result == 0) {
+        result = preprocessor.headers.failed ? -1 : list_headers(&preprocessor);
     }
+    headers_free(&preprocessor.headers);
     expander_free(&preprocessor.expander);
     free(preprocessor.conditionals);
     expanded->arena = preprocessor.arena;
@@ -692,5 +846,6 @@ preprocess_free(struct expanded *expanded)
     arena_free(&expanded->arena);
     free(expanded->items);
     free(expanded->from);
+    free(expanded->packs);
     *expanded = (struct expanded){.count = 0};
 }

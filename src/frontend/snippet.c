@@ -27,6 +27,7 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
+#include "arithmetic.h"
 #include "macros.h"
 #include "pointers.h"
 #include "return_val.h"
@@ -35,10 +36,28 @@
 
 #define NAME_LIMIT 250 /* bytes of an argument's name */
 
+/* Whether the code itself says the name, or a macro may: a function of the support code has names of its own,
+ * and a variable nobody uses is a warning of other compilers. */
+static bool
+uses_closely(const struct snippet *snippet, const char *name)
+{
+    for (int i = 0; i < SNIPPET_SOURCES; i++) {
+        const struct tokens *tokens = &snippet->sources[i].tokens;
+        for (size_t k = 0; k < tokens->count; k++) {
+            const struct token *token = &tokens->items[k];
+            if ((i == SNIPPET_CODE || token->directive) && token->kind == TOKEN_IDENTIFIER &&
+                token_is(token, name)) {
+                return true;
+            }
+        }
+    }
+    return snippet->preamble.uses_everything;
+}
+
 static bool
 uses(const struct snippet *snippet, const char *name)
 {
-    return preamble_uses(&snippet->preamble, name);
+    return snippet->plain ? uses_closely(snippet, name) : preamble_uses(&snippet->preamble, name);
 }
 
 void
@@ -73,7 +92,8 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
         if (lexer_scan(source, spot) < 0) {
             return -1;
         }
-        if (i >= SNIPPET_SUPPORT && check_source(source, i == SNIPPET_CODE, spot) < 0) {
+        if (i >= SNIPPET_SUPPORT && (check_source(source, i == SNIPPET_CODE, spot) < 0 ||
+                                     arithmetic_check(source, spot) < 0)) {
             return -1;
         }
     }
@@ -300,6 +320,39 @@ check_ambiguous(const struct snippet *snippet, size_t index, struct spot *spot)
     return 0;
 }
 
+/* "tw_type_0 a", or its type spelled out: "long a", "double *x". */
+static void
+emit_variable(struct buffer *text, const struct snippet *snippet, size_t index)
+{
+    const struct argument_type *type = &snippet->types[index];
+    const char *name = snippet->names[index];
+    bool array = type->kind == ARGUMENT_ARRAY;
+    const char *c_type = type->kind == ARGUMENT_OBJECT ? "PyObject *" : argument_c_type(type);
+    if (!snippet->plain) {
+        buffer_printf(text, "tw_type_%zu %s", index, name);
+    }
+    else {
+        bool pointer = c_type[strlen(c_type) - 1] == '*';
+        buffer_printf(text, "%s%s%s%s", array && type->readonly ? "const " : "", c_type,
+                      array     ? " *"
+                      : pointer ? ""
+                                : " ",
+                      name);
+    }
+}
+
+static void
+emit_element(struct buffer *text, const struct snippet *snippet, size_t index)
+{
+    const struct argument_type *type = &snippet->types[index];
+    if (snippet->plain) {
+        buffer_printf(text, "%s%s", type->readonly ? "const " : "", argument_c_type(type));
+    }
+    else {
+        buffer_printf(text, "tw_element_%zu", index);
+    }
+}
+
 /* #define A2(i,j) (*(tw_element_0 *)(tw_a + (i)*tw_Sa[0] + (j)*tw_Sa[1])) */
 static void
 emit_macro(struct buffer *text, const struct snippet *snippet, size_t index, int dimensions)
@@ -311,8 +364,9 @@ emit_macro(struct buffer *text, const struct snippet *snippet, size_t index, int
     if (!uses(snippet, macro)) {
         return;
     }
-    buffer_printf(text, "#define %s(%s) (*(tw_element_%zu *)(tw_%s", macro, parameters[dimensions],
-                  index, name);
+    buffer_printf(text, "#define %s(%s) (*(", macro, parameters[dimensions]);
+    emit_element(text, snippet, index);
+    buffer_printf(text, " *)(tw_%s", name);
     for (int i = 0; i < dimensions; i++) {
         buffer_printf(text, " + (%c)*tw_S%s[%d]", "ijkl"[i], name, i);
     }
@@ -373,11 +427,11 @@ scalar_member(enum argument_kind kind)
 }
 
 static void
-emit_complex(struct buffer *text, const char *name, size_t index, const char *member)
+emit_complex(struct buffer *text, const struct snippet *snippet, size_t index, const char *member)
 {
-    buffer_printf(text,
-                  "tw_type_%zu %s = {tw_args[%zu].tw_value.%s[0], tw_args[%zu].tw_value.%s[1]};\n",
-                  index, name, index, member, index, member);
+    emit_variable(text, snippet, index);
+    buffer_printf(text, " = {tw_args[%zu].tw_value.%s[0], tw_args[%zu].tw_value.%s[1]};\n", index,
+                  member, index, member);
 }
 
 /* "tw_shape Na = (tw_shape)tw_args[0].tw_dims;" when the snippet says Na. */
@@ -397,14 +451,16 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
 {
     const char *name = snippet->names[index];
     if (uses(snippet, name)) {
-        buffer_printf(text, "tw_type_%zu %s = tw_args[%zu].tw_value.tw_p;\n", index, name, index);
+        emit_variable(text, snippet, index);
+        buffer_printf(text, " = tw_args[%zu].tw_value.tw_p;\n", index);
     }
     emit_derived(text, snippet, index, "tw_shape", "N", "", "tw_dims");
     emit_derived(text, snippet, index, "tw_shape", "S", "", "tw_strides");
     emit_derived(text, snippet, index, "tw_int", "D", "", "tw_size");
     emit_derived(text, snippet, index,
-                 snippet->preamble.includes.numpy ? "PyArrayObject *" : "tw_object", "", "_array",
-                 "tw_object");
+                 snippet->plain || snippet->preamble.includes.numpy ? "PyArrayObject *"
+                                                                    : "tw_object",
+                 "", "_array", "tw_object");
     if (same_macro(snippet, index) >= 0) {
         return;
     }
@@ -413,8 +469,13 @@ emit_array(struct buffer *text, const struct snippet *snippet, size_t index)
         emit_macro(text, snippet, index, i);
     }
     if (text->size > before) {
-        buffer_printf(text, "tw_bytes_%zu tw_%s = tw_args[%zu].tw_value.tw_p;\n", index, name,
-                      index);
+        if (snippet->plain) {
+            buffer_append_string(text, snippet->types[index].readonly ? "const char *" : "char *");
+        }
+        else {
+            buffer_printf(text, "tw_bytes_%zu ", index);
+        }
+        buffer_printf(text, "tw_%s = tw_args[%zu].tw_value.tw_p;\n", name, index);
         buffer_printf(text, "tw_shape tw_S%s = tw_args[%zu].tw_strides;\n", name, index);
     }
 }
@@ -436,11 +497,12 @@ emit_argument(struct buffer *text, const struct snippet *snippet, size_t index)
         return;
     }
     if (kind == ARGUMENT_COMPLEX || kind == ARGUMENT_COMPLEX_FLOAT) {
-        emit_complex(text, name, index, kind == ARGUMENT_COMPLEX ? "tw_complex_d" : "tw_complex_f");
+        emit_complex(text, snippet, index,
+                     kind == ARGUMENT_COMPLEX ? "tw_complex_d" : "tw_complex_f");
     }
     else {
-        buffer_printf(text, "tw_type_%zu %s = tw_args[%zu].tw_value.%s;\n", index, name, index,
-                      scalar_member(kind));
+        emit_variable(text, snippet, index);
+        buffer_printf(text, " = tw_args[%zu].tw_value.%s;\n", index, scalar_member(kind));
     }
 }
 
@@ -466,21 +528,28 @@ check_support(const struct snippet *snippet, struct spot *spot)
 
 /* ---- The unit ---- */
 
+/* The variables and the snippet, behind the function's head. */
+static int
+emit_body(struct buffer *text, const struct snippet *snippet, struct spot *spot)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        emit_argument(text, snippet, i);
+    }
+    buffer_printf(text, "{\n#line 1 \"%s\"\n", snippet->sources[SNIPPET_CODE].label);
+    if (return_val_rewrite(snippet, text, spot) < 0) {
+        return -1;
+    }
+    buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n}\n}\n");
+    return 0;
+}
+
 static int
 emit_function(struct buffer *text, const struct snippet *snippet, struct spot *spot)
 {
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
     buffer_append_string(text, "tw_nothing " KERNEL_ENTRY
                                "(tw_call_pointer tw_call, tw_arguments tw_args)\n{\n");
-    for (size_t i = 0; i < snippet->count; i++) {
-        emit_argument(text, snippet, i);
-    }
-    buffer_append_string(text, "{\n#line 1 \"tw:code\"\n");
-    if (return_val_rewrite(snippet, text, spot) < 0) {
-        return -1;
-    }
-    buffer_append_string(text, "\n\n#line 1 \"tw:generated\"\n}\n}\n");
-    return 0;
+    return emit_body(text, snippet, spot);
 }
 
 /* A snippet that sees an object may look into it: the GIL is held, whatever it links to. */
@@ -664,4 +733,43 @@ snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
         return -1;
     }
     return text->failed || unit->signature.failed || headers->failed ? out_of_memory(spot) : 0;
+}
+
+/* ---- A function of a C file ---- */
+
+/* The next function may have an array of the same name. */
+static void
+emit_undefines(struct buffer *text, const struct snippet *snippet)
+{
+    for (size_t i = 0; i < snippet->count; i++) {
+        for (int k = 1; k <= MAX_DIMENSION_MACRO; k++) {
+            char macro[SNIPPET_NAME_SIZE];
+            macro_name(snippet->names[i], k, macro);
+            if (snippet->types[i].kind == ARGUMENT_ARRAY && same_macro(snippet, i) < 0 &&
+                uses(snippet, macro)) {
+                buffer_printf(text, "#undef %s\n", macro);
+            }
+        }
+    }
+}
+
+int
+snippet_function(struct snippet *snippet, const char *name, struct buffer *text,
+                 struct buffer *headers, struct spot *spot)
+{
+    if (check_uses(snippet, spot) < 0 || check_derived(snippet, spot) < 0) {
+        return -1;
+    }
+    *spot = (struct spot){0};
+    const struct buffer *contents = &snippet->preamble.includes.contents;
+    buffer_append(headers, contents->data, contents->size);
+    buffer_printf(text,
+                  "static void\n%s(struct tw_call *tw_call, const struct tw_argument *tw_args)\n"
+                  "{\n(void)tw_call;\n(void)tw_args;\n",
+                  name);
+    if (emit_body(text, snippet, spot) < 0) {
+        return -1;
+    }
+    emit_undefines(text, snippet);
+    return text->failed || headers->failed ? out_of_memory(spot) : 0;
 }

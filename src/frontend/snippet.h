@@ -24,6 +24,7 @@ struct snippet {
     const struct argument_type *types;
     size_t count;
     const struct strings *include_dirs;
+    bool plain; /* goes into a C file of its own: types are spelled out (snippet_function) */
     struct preamble preamble;
 };
 
@@ -54,5 +55,16 @@ unsigned snippet_dimensions(const struct snippet *snippet, size_t index);
  * spot (an empty message: no memory). */
 int snippet_unit(struct snippet *snippet, struct unit *unit, struct buffer *headers,
                  struct spot *spot);
+
+/* Appends the snippet as a function of a C file that has the headers of Python and NumPy and
+ * src/tinyweave/ext_tools.h:
+ *
+ *   static void
+ *   NAME(struct tw_call *tw_call, const struct tw_argument *tw_args)
+ *
+ * The line behind the snippet's own text is `#line 1 "tw:generated"`. `headers` receives the contents of the
+ * user's headers; snippet->plain is set. Returns as snippet_unit does. */
+int snippet_function(struct snippet *snippet, const char *name, struct buffer *text,
+                     struct buffer *headers, struct spot *spot);
 
 #endif

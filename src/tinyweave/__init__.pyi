@@ -1,11 +1,13 @@
 from collections.abc import Mapping, Sequence
 from inspect import Signature
 from os import PathLike
+from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, SupportsIndex, final, type_check_only
 
-from numpy import ndarray
+from numpy import dtype, ndarray
 from numpy.typing import ArrayLike, DTypeLike
 
+from . import ext_tools as ext_tools
 from . import numexpr as numexpr
 from . import templates as templates
 
@@ -21,6 +23,8 @@ __all__ = [
     "evaluate",
     "explain",
     "expression",
+    "ext_tools",
+    "extension",
     "get_num_threads",
     "inline",
     "numexpr",
@@ -101,7 +105,10 @@ class Library:
     @property
     def source(self) -> str: ...
     def save(self, path: str | PathLike[str], *, flags: str | Sequence[str] = ()) -> tuple[str, str]: ...
-    def __getattr__(self, name: str) -> Function: ...
+    @property
+    def dtypes(self) -> dict[str, dtype[Any]]: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
 
 def blitz(
     expr: str,
@@ -111,9 +118,12 @@ def blitz(
     verbose: int = 0,
 ) -> None: ...
 def compile(
-    source: str | PathLike[str] | Sequence[str | PathLike[str]],
+    source: str | PathLike[str] | Sequence[str | PathLike[str]] = "",
     *,
+    declare: str | None = None,
+    functions: str | Sequence[str] | None = None,
     T: str | None = None,
+    U: str | None = None,
     headers: str | Sequence[str] = (),
     define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
     undef_macros: str | Sequence[str] = (),
@@ -143,6 +153,19 @@ def explain(
     **values: Any,
 ) -> str: ...
 def expression(text: str, *, math: Literal["numpy", "fast"] | None = None) -> Expression: ...
+def extension(
+    source: str | PathLike[str] | Sequence[str | PathLike[str]],
+    name: str,
+    *,
+    headers: str | Sequence[str] = (),
+    define_macros: Mapping[str, object] | Sequence[str | tuple[str] | tuple[str, object]] = (),
+    undef_macros: str | Sequence[str] = (),
+    include_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    libraries: str | Sequence[str] = (),
+    library_dirs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    extra_compile_args: str | Sequence[str] = (),
+    compat: bool | None = None,
+) -> ModuleType: ...
 def get_num_threads() -> int: ...
 def inline(
     code: str,

@@ -232,3 +232,267 @@ declaration_read(PyObject *text, Py_ssize_t only)
     lexer_free(&source);
     return result;
 }
+
+/* ---- Records, through the preprocessor ---- */
+
+static PyObject *
+layout_tuple(const struct type *type)
+{
+    size_t size, alignment;
+    return type_layout(type, &size, &alignment) < 0 ? Py_NewRef(Py_None)
+                                                    : Py_BuildValue("nn", size, alignment);
+}
+
+static PyObject *record_dict(const struct record *record);
+
+/* (name, width, offset, (size, alignment), type as C writes it, record) */
+static PyObject *
+member_tuple(const struct member *member)
+{
+    const struct record *record = member->type->record;
+    return Py_BuildValue("NinNNN", token_string(member->name), member->bits, member->offset,
+                         layout_tuple(member->type), described(member->type, member->name, 0),
+                         record == NULL ? Py_NewRef(Py_None) : record_dict(record));
+}
+
+static PyObject *
+record_dict(const struct record *record)
+{
+    PyObject *members = PyList_New((Py_ssize_t)record->member_count);
+    for (size_t i = 0; i < record->member_count; i++) {
+        PyList_SetItem(members, (Py_ssize_t)i, member_tuple(&record->members[i]));
+    }
+    return Py_BuildValue("{s:n,s:N,s:N,s:z,s:N,s:n,s:n,s:i,s:N}", "id", (Py_ssize_t)record, "name",
+                         token_string(record->name), "complete", PyBool_FromLong(record->complete),
+                         "why_not", record->why_not, "culprit", token_string(record->culprit),
+                         "size", record->size, "alignment", record->alignment, "basic",
+                         (int)record->basic, "members", members);
+}
+
+/* (name, (size, alignment), record) of each declaration; the record is that of the type, behind pointers too. */
+static PyObject *
+record_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->count);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        const struct type *type = item->type;
+        while (type->target != NULL) {
+            type = type->target;
+        }
+        PyList_SetItem(
+            list, (Py_ssize_t)i,
+            Py_BuildValue("NNN", token_string(item->name), layout_tuple(item->type),
+                          type->record != NULL ? record_dict(type->record) : Py_NewRef(Py_None)));
+    }
+    return list;
+}
+
+/* ---- Constants, through the preprocessor ---- */
+
+static PyObject *
+value_of(const struct constant *constant)
+{
+    switch (constant->kind) {
+    case CONSTANT_STRING:
+        return PyBytes_FromStringAndSize(constant->text, (Py_ssize_t)constant->length);
+    case CONSTANT_FLOATING:
+        return PyFloat_FromDouble(constant->floating);
+    default:
+        return constant->is_unsigned
+                   ? PyLong_FromUnsignedLongLong((unsigned long long)constant->integer)
+                   : PyLong_FromLongLong(constant->integer);
+    }
+}
+
+/* [(name, value, whether it is a macro, label of the source)] */
+static PyObject *
+constant_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->constant_count);
+    for (size_t i = 0; i < declarations->constant_count; i++) {
+        const struct constant *constant = &declarations->constants[i];
+        PyList_SetItem(list, (Py_ssize_t)i,
+                       Py_BuildValue("NNNs", token_string(constant->name), value_of(constant),
+                                     PyBool_FromLong(constant->is_macro), constant->from->label));
+    }
+    return list;
+}
+
+/* [(name, storage, whether it has an initializer, its elements, type as C writes it)] of what is no function */
+static PyObject *
+variable_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        if (item->type->kind == TYPE_FUNCTION || item->storage == STORAGE_TYPEDEF) {
+            continue;
+        }
+        PyObject *tuple = Py_BuildValue("NiNLN", token_string(item->name), (int)item->storage,
+                                        PyBool_FromLong(item->has_initializer), item->elements,
+                                        described(item->type, item->name, 0));
+        PyList_Append(list, tuple);
+        Py_DECREF(tuple);
+    }
+    return list;
+}
+
+static PyObject *
+declare_list(const struct declarations *declarations)
+{
+    PyObject *list = PyList_New((Py_ssize_t)declarations->count);
+    for (size_t i = 0; i < declarations->count; i++) {
+        const struct declaration *item = &declarations->items[i];
+        PyList_SetItem(
+            list, (Py_ssize_t)i,
+            Py_BuildValue("NN", described(item->type, item->name, 0), token_string(item->out)));
+    }
+    return list;
+}
+
+/* The unit of a text: (records, constants, variables), or (line, column, message). With `declare` it is one of
+ * declare=: [(type as C writes it, its `out`)]. */
+static PyObject *
+read_text(PyObject *text, bool declare)
+{
+    struct source source = {.label = "tw:code", .argument = "code"};
+    source.text = PyBytes_AsString(text);
+    source.length = (size_t)PyBytes_Size(text);
+    struct strings folders = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    if (lexer_scan(&source, &spot) < 0 || include_follow(&source, 1, &folders, &includes) < 0) {
+        return spot_tuple(&spot);
+    }
+    PyObject *result;
+    if (preprocess(&source, 1, &includes, &folders, &unit, &spot) < 0) {
+        result = spot_tuple(&spot);
+    }
+    else {
+        int read = declare ? declarations_read_declare(&unit, &declarations, &spot)
+                           : declarations_read(&unit, &declarations, &spot);
+        result = read < 0 ? spot_tuple(&spot)
+                 : declare
+                     ? declare_list(&declarations)
+                     : Py_BuildValue("NNN", record_list(&declarations),
+                                     constant_list(&declarations), variable_list(&declarations));
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    lexer_free(&source);
+    return result;
+}
+
+PyObject *
+declaration_unit(PyObject *text)
+{
+    return read_text(text, false);
+}
+
+PyObject *
+declaration_declare(PyObject *text)
+{
+    return read_text(text, true);
+}
+
+/* ---- The system's headers ---- */
+
+static int
+append_folders(struct strings *folders, PyObject *list)
+{
+    for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+        const char *folder = PyBytes_AsString(PyList_GetItem(list, i));
+        if (strings_append(folders, folder, strlen(folder)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+header_list(const struct expanded *unit)
+{
+    PyObject *list = PyList_New((Py_ssize_t)unit->header_count);
+    for (size_t i = 0; i < unit->header_count; i++) {
+        PyList_SetItem(list, (Py_ssize_t)i, PyUnicode_FromString(unit->headers[i]->label));
+    }
+    return list;
+}
+
+/* (declarations, constants, records, paths of the system's headers, tokens), or (line, column, message). */
+PyObject *
+declaration_headers(PyObject *text, PyObject *user_folders, PyObject *system_folders)
+{
+    struct source source = {.label = "tw:code", .argument = "code"};
+    source.text = PyBytes_AsString(text);
+    source.length = (size_t)PyBytes_Size(text);
+    struct strings users = {NULL, 0}, systems = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    if (append_folders(&users, user_folders) < 0 || append_folders(&systems, system_folders) < 0 ||
+        lexer_scan(&source, &spot) < 0 || include_follow(&source, 1, &users, &includes) < 0) {
+        return spot_tuple(&spot);
+    }
+    PyObject *result;
+    if (preprocess_system(&source, 1, &includes, &users, &systems, &unit, &spot) < 0) {
+        result = spot_tuple(&spot);
+    }
+    else if (declarations_read(&unit, &declarations, &spot) < 0) {
+        result = spot_tuple(&spot);
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    else {
+        PyObject *tokens = PyList_New((Py_ssize_t)unit.count);
+        for (size_t i = 0; i < unit.count; i++) {
+            PyList_SetItem(
+                tokens, (Py_ssize_t)i,
+                PyBytes_FromStringAndSize(unit.items[i].start, (Py_ssize_t)unit.items[i].length));
+        }
+        result =
+            Py_BuildValue("NNNNN", declarations_tuple(&declarations), constant_list(&declarations),
+                          record_list(&declarations), header_list(&unit), tokens);
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    strings_free(&users);
+    strings_free(&systems);
+    lexer_free(&source);
+    return result;
+}
+
+/* Reads a unit with the system's headers, for its time. Returns how many declarations there are; -1. */
+int
+declaration_headers_time(const char *text, const char *const *folders, size_t folder_count)
+{
+    struct source source = {.label = "tw:code", .argument = "code", .text = text};
+    source.length = strlen(text);
+    struct strings users = {NULL, 0}, systems = {NULL, 0};
+    struct includes includes;
+    struct expanded unit;
+    struct declarations declarations = {.items = NULL};
+    struct spot spot;
+    for (size_t i = 0; i < folder_count; i++) {
+        strings_append(&systems, folders[i], strlen(folders[i]));
+    }
+    lexer_scan(&source, &spot);
+    include_follow(&source, 1, &users, &includes);
+    int result = preprocess_system(&source, 1, &includes, &users, &systems, &unit, &spot);
+    if (result == 0) {
+        result = declarations_read(&unit, &declarations, &spot);
+        result = result < 0 ? -1 : (int)declarations.count;
+        declarations_free(&declarations);
+        preprocess_free(&unit);
+    }
+    includes_free(&includes);
+    strings_free(&systems);
+    lexer_free(&source);
+    return result;
+}
