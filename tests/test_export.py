@@ -118,6 +118,29 @@ def test_ctypes_calls(lib):
     assert lib.many.ctypes(-1, 2, -3, 4, 5, -6, 7.5, 8.5, 9, 10) == -1 + 2 - 3 + 4 + 5 - 6 + 7 + 8 + 9 + 10
 
 
+def test_ctypes_structs():
+    lib = tw.compile("""
+        struct point { double x, y; char tag; };
+        struct wave { tw_complex z; };
+        double norm(int n, const struct point p[n]) { return p[n - 1].x * p[n - 1].x + p[0].y * p[0].y; }
+        void move(struct point *p, double dx) { p->x += dx; }
+        void make(double x, out struct point *p) { p->x = x; p->y = 2 * x; p->tag = 'a'; }
+        void wave(out struct wave *w) { w->z.imag = 5; }
+    """)
+    dtype = lib.dtypes["point"]
+    points = np.zeros(2, dtype)
+    points["x"], points["y"] = (1, 3), (4, 5)
+    assert lib.norm.ctypes(2, points) == 25 and lib.norm.ctypes.argtypes[1] == pointer(dtype, 1)
+    lib.move.ctypes(points, 2.5)
+    assert points["x"].tolist() == [3.5, 3]
+    with pytest.raises((TypeError, ctypes.ArgumentError)):
+        lib.move.ctypes(np.zeros(3), 2.5)
+    point, wave = np.zeros((), dtype), np.zeros((), lib.dtypes["wave"])
+    lib.make.ctypes(1.5, point)
+    lib.wave.ctypes(wave)
+    assert (point["x"], point["y"], point["tag"], wave["z"]) == (1.5, 3, b"a", 5j)
+
+
 def test_ctypes_refuses_wrong_arrays(lib):
     for wrong in (np.arange(3), np.arange(6.0)[::2], np.ones((2, 2)), [1.0], None):
         with pytest.raises((TypeError, ctypes.ArgumentError)):
@@ -625,6 +648,25 @@ def test_save_generic(tmp_path, gcc):
         else:
             assert result == lib.sum(a)
     assert saved.called() == 1  # of the first dtype's
+
+
+def test_save_complex_functions(tmp_path, gcc):
+    names = "sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh"
+    calls = "".join(f"    s = tw_add(s, tw_{name}(x));\n" for name in names.split())
+    lib = tw.compile(
+        f"T all(T x, T y)\n{{\n    T s = x;\n{calls}"
+        "    return tw_sub(tw_div(s, tw_pow(y, x)), tw_conj(y));\n}\n"
+        "double size(T x) { return tw_abs(x) + tw_abs2(x); }",
+        T="DF",
+    )
+    build(lib, tmp_path)
+    saved = ctypes.CDLL(tmp_path / "kernels.so")
+    for dtype in np.complex128, np.complex64:
+        one = tw.compile(lib.source, T=np.dtype(dtype).char)
+        for name, values in (("all", (0.3 + 0.1j, 1.5 - 0.5j)), ("size", (3 + 4j,))):
+            function, model = saved[f"{name}_{dtype.__name__}"], getattr(one, name)
+            function.argtypes, function.restype = model.ctypes.argtypes, model.ctypes.restype
+            assert complex(function(*values)) == model(*map(dtype, values))
 
 
 def test_save_several_units(tmp_path, gcc):

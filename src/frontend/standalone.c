@@ -15,7 +15,6 @@
 
 #include <numpy/ndarraytypes.h>
 
-#include "../../runtime/complex.h"
 #include "../../runtime/symbols.h"
 #include "interface.h"
 
@@ -195,7 +194,8 @@ write_unit(struct writer *writer, const struct translation *unit, size_t binding
     return 0;
 }
 
-/* What the declarations of the prelude may link to and C has only as a macro, or not at all. */
+/* What the declarations of the prelude may link to and C has only as a macro, or not at all; of complex
+ * numbers the beginning, tinyweave/complex_functions.h goes behind it. */
 static void
 write_support(struct buffer *text)
 {
@@ -203,7 +203,6 @@ write_support(struct buffer *text)
     static const char *const comparisons[] = {"isgreater",   "isgreaterequal", "isless",
                                               "islessequal", "islessgreater",  "isunordered"};
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-    buffer_append_string(text, complex_source);
     for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) {
         buffer_printf(text, "#undef %s\nint (%s)(double x) { return __builtin_%s(x) != 0; }\n",
                       tests[i], tests[i], tests[i]);
@@ -213,6 +212,10 @@ write_support(struct buffer *text)
                       "#undef %s\nint (%s)(double x, double y) { return __builtin_%s(x, y); }\n",
                       comparisons[i], comparisons[i], comparisons[i]);
     }
+    buffer_append_string(text, "typedef struct { double real, imag; } tw_complex;\n"
+                               "typedef struct { float real, imag; } tw_complexf;\n"
+                               "#define COMPLEX(name) tw_complex_##name\n"
+                               "#define COMPLEX_F(name) tw_complexf_##name\n");
 }
 
 static int

@@ -49,14 +49,24 @@ _NUMBERS = {
 }  # fmt: skip
 
 
-def _array(letter, dimensions, writeable):
+def _place(element):
+    """A pointer to a number, by NumPy's character, or to a struct, by its dtype."""
+    if isinstance(element, str):
+        return ctypes.POINTER(_NUMBERS[element])
+    try:
+        return ctypes.POINTER(np.ctypeslib.as_ctypes_type(element))
+    except NotImplementedError:  # complex members
+        return ctypes.c_void_p
+
+
+def _array(element, dimensions, writeable):
     flags = ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"] if writeable else ["C_CONTIGUOUS", "ALIGNED"]
-    return np.ctypeslib.ndpointer(np.dtype(letter), dimensions if dimensions >= 0 else None, flags=flags)
+    return np.ctypeslib.ndpointer(np.dtype(element), dimensions if dimensions >= 0 else None, flags=flags)
 
 
 _TYPES = {
     "number": _NUMBERS.__getitem__,
-    "place": lambda letter: ctypes.POINTER(_NUMBERS[letter]),
+    "place": _place,
     "array": _array,
     "string": lambda: ctypes.c_char_p,
     "object": lambda: ctypes.py_object,
@@ -172,6 +182,13 @@ def _write(path, data):
     return path
 
 
+def _with_support(units):
+    """The last unit defines the functions of complex numbers; their text is a file of the package."""
+    path = os.path.join(os.path.dirname(__file__), "include", "tinyweave", "complex_functions.h")
+    with open(path, "rb") as file:
+        return [*units[:-1], units[-1] + file.read()]
+
+
 def _libraries(paths):
     """Linker arguments for libraries; those of other folders are found again by their folder."""
     folders = dict.fromkeys(os.path.dirname(path) for path in paths)
@@ -195,7 +212,7 @@ def save(description, path, flags):
         script = _write(os.path.join(folder, "exports"), symbols.encode())
         whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
         _core._native_build(
-            [_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)],
+            [_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(_with_support(units))],
             library,
             include_dirs=include_dirs,
             extra_compile_args=arguments,
