@@ -138,7 +138,7 @@ def test_ctypes_structs():
     point, wave = np.zeros((), dtype), np.zeros((), lib.dtypes["wave"])
     lib.make.ctypes(1.5, point)
     lib.wave.ctypes(wave)
-    assert (point["x"], point["y"], point["tag"], wave["z"]) == (1.5, 3, b"a", 5j)
+    assert (point["x"], point["y"], point["tag"], wave["z"]) == (1.5, 3, ord("a"), 5j)
 
 
 def test_ctypes_refuses_wrong_arrays(lib):
@@ -763,7 +763,7 @@ def test_save_refuses(tmp_path, source, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_save_bad_arguments(tmp_path, monkeypatch):
+def test_save_bad_arguments(tmp_path, monkeypatch, gcc):
     lib = tw.compile("int f(int n) { return n; }")
     for wrong, error in (
         (("x.h",), ValueError),
@@ -778,6 +778,11 @@ def test_save_bad_arguments(tmp_path, monkeypatch):
     for wrong in 5, [5], [b"-O3"]:
         with pytest.raises(TypeError):
             lib.save(tmp_path / "x.so", flags=wrong)
+    with pytest.raises(ValueError, match="'flags': No closing quotation"):
+        lib.save(tmp_path / "x.so", flags="'")
+    hidden = tw.compile("int g(void) { return 2; }\n#ifdef __TINYC__\nint f(int n) { return n; }\n#endif")
+    with pytest.raises(tw.CompileError, match="f"):
+        hidden.save(tmp_path / "x.so")
     monkeypatch.setenv("TINYWEAVE_CC", "no-such-compiler")
     with pytest.raises(FileNotFoundError, match="no-such-compiler"):
         lib.save(tmp_path / "x.so")
@@ -788,8 +793,9 @@ def test_save_replaces_at_once(tmp_path, gcc):
     build(tw.compile("int f(void) { return 1; }"), tmp_path)
     before = [(tmp_path / name).read_bytes() for name in ("kernels.so", "kernels.h")]
     broken = tw.compile("int f(void) {\n#ifdef __TINYC__\nreturn 1;\n#else\nbroken!\n#endif\n}")
-    with pytest.raises(tw.CompileError, match="broken"):
+    with pytest.raises(tw.CompileError, match="broken") as error:
         broken.save(tmp_path / "kernels.so")
+    assert (error.value.filename, error.value.lineno, error.value.text) == ("<source>", 5, "broken!")
     assert [(tmp_path / name).read_bytes() for name in ("kernels.so", "kernels.h")] == before
     header = build(tw.compile("int g(void) { return 2; }"), tmp_path)
     assert "int g(void);" in header and symbols(tmp_path) == {"g"}

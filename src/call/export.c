@@ -63,13 +63,8 @@ find_place(PyObject *function, PyObject *error, struct place *place)
     if (settle_binding(parts, error, &place->binding) < 0) {
         return -1;
     }
-    place->kernel = parts->shared->kernel_for(parts->library, &place->binding);
-    if (place->kernel == NULL) {
-        return -1;
-    }
-    void **table = atomic_load_explicit(&place->kernel->entry_point, memory_order_acquire);
-    place->address = table[parts->shared->plans->count + parts->index];
-    return 0;
+    place->kernel = function_address(function, &place->binding, &place->address);
+    return place->kernel == NULL ? -1 : 0;
 }
 
 PyObject *

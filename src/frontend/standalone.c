@@ -183,6 +183,25 @@ emit_symbols(struct writer *writer, size_t binding, struct buffer *text)
     return 0;
 }
 
+/* What the header promises must be there for other compilers too: an #ifdef may hide it from them. */
+static void
+emit_promises(const struct writer *writer, const struct translation *unit, size_t binding,
+              struct buffer *text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        if (is_exported(writer, plan_of(writer, unit, declaration), binding)) {
+            buffer_printf(text, "%s(void (*)(void))(%.*s),\n",
+                          count++ == 0 ? "__attribute__((used)) static void (*const "
+                                         "tw_promises[])(void) = {\n"
+                                       : "",
+                          (int)declaration->name->length, declaration->name->start);
+        }
+    }
+    buffer_append_string(text, count > 0 ? "};\n" : "");
+}
+
 static int
 write_unit(struct writer *writer, const struct translation *unit, size_t binding,
            struct buffer *text)
@@ -191,7 +210,8 @@ write_unit(struct writer *writer, const struct translation *unit, size_t binding
         program_text(writer->program, unit, &writer->bindings[binding], text) < 0) {
         return no_memory(writer->spot);
     }
-    return 0;
+    emit_promises(writer, unit, binding, text);
+    return text->failed ? no_memory(writer->spot) : 0;
 }
 
 /* What the declarations of the prelude may link to and C has only as a macro, or not at all; of complex
