@@ -203,6 +203,17 @@ def test_numba_calls(lib):
     assert total(10) == sum(i * i for i in range(10))
 
 
+def test_numba_arrays(lib):
+    numba = pytest.importorskip("numba")
+    raw = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.c_void_p)(lib.sum.address)
+
+    @numba.njit
+    def total(a):
+        return raw(len(a), a.ctypes.data)
+
+    assert total(np.arange(4.0)) == 6
+
+
 # ---- SciPy ----
 
 CALLBACKS = """
@@ -733,6 +744,22 @@ def test_save_what_the_prelude_declares(tmp_path, gcc):
     for x in (1.5, 0.0, -2.0, float("nan"), 1e301):
         assert saved.numbers(x) == lib.numbers(x)
     assert run_python("import ctypes; ctypes.CDLL('./kernels.so').say(3)", cwd=tmp_path) == "3 said\n"
+
+
+def test_saved_results_are_the_librarys(tmp_path, gcc):
+    lib = tw.compile("""
+        int grows(int n) { return n + 1 > n; }
+        int punned(float *f, int *i) { *i = 1; *f = 0; return *i; }
+        double chain(double a, double b, double c) { return a * b + c; }
+    """)
+    build(lib, tmp_path, flags="-O3 -march=native")
+    saved = ctypes.CDLL(tmp_path / "kernels.so")
+    top, memory = 2**31 - 1, ctypes.c_int(5)
+    assert saved.grows(top) == lib.grows(top) == 0
+    assert saved.punned(ctypes.byref(memory), ctypes.byref(memory)) == 0
+    saved.chain.argtypes, saved.chain.restype = lib.chain.ctypes.argtypes, ctypes.c_double
+    for a, b, c in np.random.default_rng(2).random((50, 3)):
+        assert saved.chain(a, b, -c) == lib.chain(a, b, -c)
 
 
 def test_save_flags(tmp_path, gcc):
