@@ -3,6 +3,7 @@
 #define TINYWEAVE_COMPLEX_H
 
 #include "../src/call/call.h"
+#include "include/tinyweave/complex_functions.h"
 
 /* As in user code. Structs of two members pass as C's complex numbers do, in libtcc as in gcc. */
 typedef struct {
@@ -23,24 +24,7 @@ tw_complex complex_conj(tw_complex x);
 double complex_abs(tw_complex x);
 tw_complex complex_pow(tw_complex x, tw_complex y);
 
-/* The functions of C's <complex.h>, which NumPy's are too. */
-#define COMPLEX_FUNCTIONS(FUNCTION)                                                                \
-    FUNCTION(sqrt)                                                                                 \
-    FUNCTION(exp)                                                                                  \
-    FUNCTION(log)                                                                                  \
-    FUNCTION(sin)                                                                                  \
-    FUNCTION(cos)                                                                                  \
-    FUNCTION(tan)                                                                                  \
-    FUNCTION(sinh)                                                                                 \
-    FUNCTION(cosh)                                                                                 \
-    FUNCTION(tanh)                                                                                 \
-    FUNCTION(asin)                                                                                 \
-    FUNCTION(acos)                                                                                 \
-    FUNCTION(atan)                                                                                 \
-    FUNCTION(asinh)                                                                                \
-    FUNCTION(acosh)                                                                                \
-    FUNCTION(atanh)
-
+/* Those of C's <complex.h>. */
 #define COMPLEX_FUNCTION(name)                                                                     \
     tw_complex complex_##name(tw_complex x);                                                       \
     tw_complexf complex_##name##f(tw_complexf x);
@@ -63,9 +47,6 @@ tw_complex complex_widenf(tw_complexf x);
 tw_complexf complex_narrow(tw_complex x);
 tw_complex complex_from(double x);
 tw_complexf complex_fromf(float x);
-
-/* The functions above as C text, tw_complex_add and so on: for code that is to run without the package. */
-extern const char complex_source[];
 
 /* call_return_complex for a struct. */
 void complex_return(struct call *call, tw_complex value);
