@@ -799,6 +799,41 @@ def test_the_interpreter_ends():
         assert ran.stdout.startswith("end\n")
 
 
+LATE = r"""
+#include <Python.h>
+#include <stdio.h>
+static PyTypeObject T;
+static void gone(PyObject *object) { printf("gone %s\n", Py_TYPE(object)->tp_name); PyObject_Free(object); }
+static PyTypeObject T = {
+    PyVarObject_HEAD_INIT(NULL, 0) .tp_name = "late.T", .tp_basicsize = sizeof(PyObject), .tp_dealloc = gone,
+    .tp_new = PyType_GenericNew, .tp_flags = Py_TPFLAGS_DEFAULT,
+};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, "late", NULL, 0, NULL};
+static unsigned long number = 7; /* converted by a function of libtcc1.a */
+static void last(void) { printf("last %.1f\n", (double)number); fflush(stdout); }
+PyMODINIT_FUNC PyInit_late(void)
+{
+    if (PyType_Ready(&T) < 0) return NULL;
+    atexit(last);
+    Py_AtExit(last);
+    PyObject *one = PyObject_CallNoArgs((PyObject *)&T), *two = PyObject_CallNoArgs((PyObject *)&T);
+    PyDict_SetItemString(PyInterpreterState_GetDict(PyInterpreterState_Get()), "late", one);
+    PyDict_SetItemString(PyThreadState_GetDict(), "late", two);
+    Py_DECREF(one);
+    Py_DECREF(two);
+    return PyModule_Create(&def);
+}
+"""
+
+
+def test_code_is_there_to_the_very_end():
+    """Objects and functions that the interpreter and libc let go of behind all modules."""
+    code = f"import tinyweave as tw; tw.extension({LATE!r}, 'late')"
+    ran = subprocess.run([sys.executable, "-X", "faulthandler", "-c", code], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "gone late.T\n" * 2 + "last 7.0\n" * 2
+
+
 def test_threads_load_at_once():
     steps = []
     source = COUNTER + "/* of the threads */"

@@ -446,6 +446,20 @@ def test_members_that_are_gone():
         tw.extension(source, "functions", compat=True)
 
 
+@pytest.mark.parametrize(
+    "text", ["int *d = a->dimensions; d[0] = 1;", "int i, *d; i = 0; d = (a)->strides; d[i] = 1;"]
+)
+def test_int_pointers_to_dimensions_are_refused(text):
+    source = ARRAYS + "void f(PyArrayObject *a) { " + text + " }"
+    with pytest.raises(tw.CompileError, match="an int pointer cannot read '(dimensions|strides)'"):
+        tw.extension(source, "arrays", compat=True)
+    tw.extension(
+        source.replace("int *d", "npy_intp *d").replace("int i, *d", "npy_intp *d; int i"),
+        "arrays",
+        compat=True,
+    )
+
+
 def test_init_errors_and_missing_modules():
     with pytest.raises(ZeroDivisionError):
         tw.extension(

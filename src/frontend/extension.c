@@ -109,11 +109,74 @@ read_text(const struct module_texts *texts, struct module_text *text, struct spo
     return preamble_read(&text->preamble);
 }
 
+/* ---- int *d = a->dimensions, of Numeric ---- */
+
+static bool
+same_name(const struct token *a, const struct token *b)
+{
+    return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+}
+
+/* Whether the declaration that the token stands in begins with int: "static int i, *d". */
+static bool
+is_of_int(const struct token *token, const struct token *first)
+{
+    for (; token > first && !token_is(token, ";") && !token_is(token, "{") &&
+           !token_is(token, "}") && !token_is(token, "(") && !token_is(token, "=");
+         token--) {
+        if (token_is(token, "int")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the last declaration of the name in front of `at` is "int *name". */
+static bool
+is_int_pointer(const struct tokens *tokens, size_t at)
+{
+    for (size_t i = at; i > 1; i--) {
+        const struct token *token = &tokens->items[i], *before = token - 2;
+        if (same_name(token, &tokens->items[at]) && token_is(token - 1, "*") &&
+            (before->kind == TOKEN_IDENTIFIER || token_is(before, ","))) {
+            return is_of_int(before, tokens->items);
+        }
+    }
+    return false;
+}
+
+/* "d = a->dimensions;": libtcc would take the npy_intp for ints with a mere warning. */
+static int
+check_dimensions(const struct source *source, struct spot *spot)
+{
+    const struct tokens *tokens = &source->tokens;
+    for (size_t i = 4; i + 1 < tokens->count; i++) {
+        const struct token *token = &tokens->items[i];
+        bool member = (token_is(token, "dimensions") || token_is(token, "strides")) &&
+                      token_is(token - 1, "->") && token_is(token + 1, ";");
+        size_t assigned = i - 1;
+        while (member && assigned > 1 && !token_is(&tokens->items[assigned], "=") &&
+               !token_is(&tokens->items[assigned], ";")) {
+            assigned--;
+        }
+        if (member && token_is(&tokens->items[assigned], "=") &&
+            is_int_pointer(tokens, assigned - 1)) {
+            return spot_fail(
+                spot, source, token,
+                "an int pointer cannot read '%.*s': NumPy's are npy_intp, 64 bits wide",
+                (int)token->length, token->start);
+        }
+    }
+    return 0;
+}
+
 int
 extension_read(struct module_texts *texts, struct spot *spot)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        if (read_text(texts, &texts->items[i], spot) < 0) {
+        struct module_text *text = &texts->items[i];
+        if (read_text(texts, text, spot) < 0 ||
+            (texts->compat && check_dimensions(&text->sources[PREAMBLE_TEXTS], spot) < 0)) {
             return -1;
         }
     }
