@@ -10,7 +10,8 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/stdio.h"
-#include "compile_loops.h"
+#include "compile.h"
+#include "library_loops.h"
 
 /* ---- A call of C code that needs care ---- */
 
@@ -411,7 +412,7 @@ add_loop(struct loops *loops, const struct binding *binding)
     if (is_known(loops, fill_types(loops, binding))) {
         return 0;
     }
-    struct kernel *kernel = compile_shared(loops->library)->kernel_for(loops->library, binding);
+    struct kernel *kernel = library_shared(loops->library)->kernel_for(loops->library, binding);
     if (kernel == NULL) {
         return -1;
     }
@@ -419,7 +420,7 @@ add_loop(struct loops *loops, const struct binding *binding)
     *loop = (struct loop){
         .loops = loops, .kernel = kernel, .guarded = kernel->needs_gil || kernel->prints};
     if (loops->kind == LOOP_CORE) {
-        *(void **)&loop->entry = table[loops->plan - compile_shared(loops->library)->plans->items];
+        *(void **)&loop->entry = table[loops->plan - library_shared(loops->library)->plans->items];
     }
     else {
         *(void **)&loop->strided = table[0];
@@ -434,7 +435,7 @@ add_loop(struct loops *loops, const struct binding *binding)
 static int
 add_loops(struct loops *loops)
 {
-    const struct function_library *shared = compile_shared(loops->library);
+    const struct function_library *shared = library_shared(loops->library);
     unsigned variables = loops->plan->variables;
     for (size_t i = 0; i < function_choices(shared, variables); i++) {
         struct binding binding = function_choice(shared, variables, i);
@@ -448,7 +449,7 @@ add_loops(struct loops *loops)
 static int
 make_room(struct loops *loops)
 {
-    size_t count = function_choices(compile_shared(loops->library), loops->plan->variables);
+    size_t count = function_choices(library_shared(loops->library), loops->plan->variables);
     loops->items = PyMem_Calloc(count, sizeof(*loops->items));
     loops->types = PyMem_Calloc(count, (size_t)loops->operands.count);
     loops->functions = PyMem_Calloc(count, sizeof(*loops->functions));
@@ -482,7 +483,7 @@ loops_new(PyObject *library, enum loop_kind kind)
         return NULL;
     }
     loops->library = library;
-    loops->plan = compile_loop_plan(library);
+    loops->plan = library_loop_plan(library);
     loops->kind = kind;
     if (read_plan(loops) < 0 || make_room(loops) < 0) {
         PyErr_NoMemory();

@@ -10,7 +10,8 @@
 #include "loops.h"
 
 #include "../../cache/kernel.h"
-#include "compile_loops.h"
+#include "compile.h"
+#include "library_loops.h"
 
 static const char *const MAKERS[] = {[LOOP_ELEMENTS] = "ufunc", [LOOP_CORE] = "gufunc"};
 
