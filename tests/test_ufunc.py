@@ -810,6 +810,21 @@ def test_threads():
     assert results == [[(a * i + 1).sum()] * 5 for i in range(4)]
 
 
+def test_made_in_threads(fresh):
+    source = fresh("T f(T a) { return a + 1; }")
+    results = [None] * 6
+
+    def work(i):
+        results[i] = tw.ufunc(source, T="ld")(np.arange(1000)).sum()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [500500] * 6
+
+
 @pytest.mark.parametrize("variable", ["f", "sys.kept", "cycle"])
 def test_the_interpreter_ends(python, variable):
     code = """

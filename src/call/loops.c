@@ -310,18 +310,19 @@ run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *d
 
 /* ---- What NumPy calls ---- */
 
-static int
+static bool
 has_types(const char *types, PyArray_Descr *const *descriptors, int count)
 {
     for (int i = 0; i < count; i++) {
         if (types[i] != descriptors[i]->type_num) {
-            return 0;
+            return false;
         }
     }
-    return 1;
+    return true;
 }
 
-/* The loop of the ufunc that is called, for the dtypes at hand. */
+/* The loop of the ufunc that is called, for the dtypes at hand. NULL with an exception: NumPy asks for none that it
+ * was not given. */
 static const struct loop *
 loop_of(const PyArrayMethod_Context *context)
 {
@@ -331,21 +332,26 @@ loop_of(const PyArrayMethod_Context *context)
             return ufunc->data[i];
         }
     }
-    Py_UNREACHABLE(); /* NumPy has no other loops of this ufunc */
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_Format(PyExc_SystemError, "%s(): there is no loop for these dtypes", ufunc->name);
+    PyGILState_Release(gil);
+    return NULL;
 }
 
 static int
 guarded_loop(PyArrayMethod_Context *context, char *const *data, const npy_intp *dimensions,
              const npy_intp *strides, NpyAuxData *Py_UNUSED(auxdata))
 {
-    return run_guarded(loop_of(context), context, data, dimensions, strides);
+    const struct loop *loop = loop_of(context);
+    return loop == NULL ? -1 : run_guarded(loop, context, data, dimensions, strides);
 }
 
 static int
 core_loop(PyArrayMethod_Context *context, char *const *data, const npy_intp *dimensions,
           const npy_intp *strides, NpyAuxData *Py_UNUSED(auxdata))
 {
-    return run_core(loop_of(context), context, data, dimensions, strides);
+    const struct loop *loop = loop_of(context);
+    return loop == NULL ? -1 : run_core(loop, context, data, dimensions, strides);
 }
 
 PyArrayMethod_StridedLoop *
