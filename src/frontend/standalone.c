@@ -15,7 +15,6 @@
 
 #include <numpy/ndarraytypes.h>
 
-#include "../../runtime/complex.h"
 #include "../../runtime/symbols.h"
 #include "interface.h"
 
@@ -204,7 +203,6 @@ write_support(struct buffer *text)
                                               "islessequal", "islessgreater",  "isunordered",
                                               NULL};
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-    buffer_append_string(text, complex_source);
     for (size_t i = 0; macros[i] != NULL; i++) {
         buffer_printf(text, "#undef %s\nint (%s)(double x) { return __builtin_%s(x) != 0; }\n",
                       macros[i], macros[i], macros[i]);

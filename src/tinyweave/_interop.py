@@ -172,6 +172,13 @@ def _write(path, data):
     return path
 
 
+def complex_source():
+    """The C text that, where TW_FUNCTION is defined, has the functions behind tw_add and its kin."""
+    path = os.path.join(os.path.dirname(__file__), "include", "tinyweave", "complex.h")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def _libraries(paths):
     """Linker arguments for libraries; those of other folders are found again by their folder."""
     folders = dict.fromkeys(os.path.dirname(path) for path in paths)
@@ -195,7 +202,10 @@ def save(description, path, flags):
         script = _write(os.path.join(folder, "exports"), symbols.encode())
         whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
         _core._native_build(
-            [_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)],
+            [
+                *(_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)),
+                _write(os.path.join(folder, "complex.c"), f"#define TW_FUNCTION\n{complex_source()}".encode()),
+            ],
             library,
             include_dirs=include_dirs,
             extra_compile_args=arguments,

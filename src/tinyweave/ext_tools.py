@@ -29,6 +29,7 @@ import numpy as np
 from . import _core
 from ._core import CompileError
 from ._ext_errors import locate
+from ._interop import complex_source
 from .base_info import base_info, custom_info, info_list, line_of, macro_of, path_of, text_of
 
 __all__ = [
@@ -853,8 +854,9 @@ def _quote(word):
 
 
 def _runtime():
-    """What every module has: ext_tools.h and the macros of snippets."""
+    """What every module has: ext_tools.h, in it the functions of complex numbers, and the macros of snippets."""
     text = Path(__file__).with_suffix(".h").read_text(encoding="utf-8")
+    text = text.replace("#include <tinyweave/complex.h>\n", complex_source())
     return f"{text}\n/* ---- What snippets say ---- */\n\n{_core._ext_macros()}\n"
 
 
