@@ -398,6 +398,54 @@ def test_bad_pickles():
         restore((*key[:6], 5), False)
 
 
+# ---- complex numbers in a shared library ----
+
+ANY_NUMBER = """
+#include <stdlib.h>
+T f(T x, T y) { return tw_cast(T, tw_add(tw_sqrt(x), tw_div(x, y), tw_mul(x, y, 2), tw_neg(y))); }
+void each(long n, const T x[n], const T y[n], out T r[n])
+{
+    for (long i = 0; i < n; i++) {
+        r[i] = tw_eq(x[i], y[i]) ? tw_exp(x[i]) : tw_pow(tw_cast(T, tw_abs(x[i])), tw_conj(y[i]));
+    }
+}
+tw_complexf product(tw_complexf x, tw_complexf y) { return tw_mul(tw_sin(x), y); }
+"""
+
+CALLER = """
+#include <stdio.h>
+#include "numbers.h"
+int main(void)
+{
+    tw_complex x[2] = {{1.5, -2}, {0.25, 3}}, y[2] = {{-0.5, 1}, {0.25, 3}}, r[2];
+    each_complex128(2, x, y, r);
+    r[0] = tw_complex_sum(r[0], r[1]);
+    printf("%a %a\\n", r[0].real, r[0].imag);
+}
+"""
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler on this machine")
+def test_saved_complex_numbers(tmp_path):
+    lib = tw.compile(ANY_NUMBER, T="fdFD")
+    path, header = lib.save(tmp_path / "numbers.so")
+    saved = ctypes.CDLL(path)
+    for letter in "fdFD":
+        ours = tw.compile(ANY_NUMBER, T=letter)
+        x, y = (np.array(v, "D").astype(letter) if letter in "FD" else np.real(v).astype(letter)
+                for v in ([1.5 - 2j, 3, 0.25 + 1j], [-0.5 + 1j, 3, 7 - 2j]))  # fmt: skip
+        for name in "f", "each":
+            function = getattr(saved, f"{name}_{x.dtype}")
+            mine = getattr(ours, name).ctypes
+            function.argtypes, function.restype = mine.argtypes, mine.restype
+        for pair in zip(x, y, strict=True):
+            result = getattr(saved, f"f_{x.dtype}")(*pair)
+            assert complex(result) == ours.f(*pair) or ours.f(*pair) != ours.f(*pair)
+        result = np.zeros_like(x)
+        getattr(saved, f"each_{x.dtype}")(3, x, y, result)
+        assert result.tobytes() == ours.each(x, y).tobytes()
+
+
 # ---- nothing leaks ----
 
 
