@@ -70,6 +70,13 @@ def test_examples_of(name):
     run_doctest(inspect.getdoc(getattr(tw, name)), given_names(), f"tw.{name}", 0)
 
 
+@pytest.mark.parametrize(
+    "method", [tw.Library.save, tw.Function.low_level_callable], ids=lambda f: f.__name__
+)
+def test_examples_of_methods(method):
+    run_doctest(inspect.getdoc(method), given_names(), f"tw.{method.__qualname__}", 0)
+
+
 @pytest.mark.parametrize("name", [name for name in tw.__all__ if not name.startswith("__")])
 def test_public_names_have_docstrings(name):
     assert inspect.getdoc(getattr(tw, name))

@@ -63,13 +63,8 @@ find_place(PyObject *function, PyObject *error, struct place *place)
     if (settle_binding(parts, error, &place->binding) < 0) {
         return -1;
     }
-    place->kernel = parts->shared->kernel_for(parts->library, &place->binding);
-    if (place->kernel == NULL) {
-        return -1;
-    }
-    void **table = atomic_load_explicit(&place->kernel->entry_point, memory_order_acquire);
-    place->address = table[parts->shared->plans->count + parts->index];
-    return 0;
+    place->kernel = function_address(function, &place->binding, &place->address);
+    return place->kernel == NULL ? -1 : 0;
 }
 
 PyObject *
@@ -83,73 +78,75 @@ export_address(PyObject *function, void *Py_UNUSED(closure))
 
 /* ---- What C passes, for ctypes ---- */
 
-static char
-letter_of(int type, const struct binding *binding)
+/* NumPy's character of a number, a dtype of a record. A new reference, or NULL with an exception. */
+static PyObject *
+element_of(const struct place *place, int type)
 {
-    PyArray_Descr *dtype = PyArray_DescrFromType(plan_bound(type, binding));
-    char letter = dtype->type;
-    Py_DECREF(dtype);
+    if (plan_is_record(type)) {
+        return PySequence_GetItem(place->parts.shared->records.dtypes, type - PLAN_RECORD);
+    }
+    PyArray_Descr *dtype = PyArray_DescrFromType(plan_bound(type, &place->binding));
+    PyObject *letter = dtype == NULL ? NULL : PyUnicode_FromFormat("%c", dtype->type);
+    Py_XDECREF(dtype);
     return letter;
 }
 
-static PyObject *describe_plan(const struct plan *plan, const struct binding *binding);
+static PyObject *describe_plan(const struct place *place, const struct plan *plan);
 
 static PyObject *
-describe_parameter(const struct plan_parameter *parameter, const struct binding *binding)
+describe_parameter(const struct place *place, const struct plan_parameter *parameter)
 {
     switch (parameter->role) {
     case ROLE_NUMBER:
     case ROLE_HIDDEN:
-        return Py_BuildValue("(sC)", "number", letter_of(parameter->type, binding));
+        return Py_BuildValue("(sN)", "number", element_of(place, parameter->type));
     case ROLE_IN:
     case ROLE_INOUT:
     case ROLE_OUT:
-        return Py_BuildValue("(sCiO)", "array", letter_of(parameter->type, binding),
+        return Py_BuildValue("(sNiO)", "array", element_of(place, parameter->type),
                              parameter->dimensions,
                              parameter->role == ROLE_IN ? Py_False : Py_True);
     case ROLE_NUMBER_OUT:
-        return Py_BuildValue("(sC)", "place", letter_of(parameter->type, binding));
+        return Py_BuildValue("(sN)", "place", element_of(place, parameter->type));
     case ROLE_STRING:
         return Py_BuildValue("(s)", "string");
     case ROLE_OBJECT:
         return Py_BuildValue("(s)", "object");
     case ROLE_CALLBACK:
-        return Py_BuildValue("(sN)", "callback", describe_plan(parameter->callback, binding));
+        return Py_BuildValue("(sN)", "callback", describe_plan(place, parameter->callback));
     default:
         return Py_BuildValue("(s)", "address");
     }
 }
 
 static PyObject *
-describe_result(const struct plan *plan, const struct binding *binding)
+describe_result(const struct place *place, const struct plan *plan)
 {
-    switch (plan->result) {
-    case ROLE_NOTHING:
+    if (plan->result == ROLE_NOTHING) {
         return Py_NewRef(Py_None);
-    case ROLE_OUT:
-        return Py_BuildValue("(sC)", "place", letter_of(plan->returned.type, binding));
-    default: {
-        struct plan_parameter returned = plan->returned;
-        returned.role = plan->result;
-        return describe_parameter(&returned, binding);
     }
+    if (plan->result == ROLE_OUT) {
+        return Py_BuildValue("(sN)", "place", element_of(place, plan->returned.type));
     }
+    struct plan_parameter returned = plan->returned;
+    returned.role = plan->result;
+    return describe_parameter(place, &returned);
 }
 
 /* (result, (parameter, ...)), C's own parameters */
 static PyObject *
-describe_plan(const struct plan *plan, const struct binding *binding)
+describe_plan(const struct place *place, const struct plan *plan)
 {
     PyObject *parameters = PyTuple_New(plan->c_count);
     for (int i = 0; parameters != NULL && i < plan->c_count; i++) {
-        PyObject *parameter = describe_parameter(&plan->parameters[i], binding);
+        PyObject *parameter = describe_parameter(place, &plan->parameters[i]);
         if (parameter == NULL) {
             Py_CLEAR(parameters);
             break;
         }
         PyTuple_SET_ITEM(parameters, i, parameter);
     }
-    PyObject *result = parameters == NULL ? NULL : describe_result(plan, binding);
+    PyObject *result = parameters == NULL ? NULL : describe_result(place, plan);
     if (result == NULL) {
         Py_XDECREF(parameters);
         return NULL;
@@ -160,7 +157,7 @@ describe_plan(const struct plan *plan, const struct binding *binding)
 static PyObject *
 make_ctypes(const struct place *place)
 {
-    PyObject *description = describe_plan(place->parts.plan, &place->binding);
+    PyObject *description = describe_plan(place, place->parts.plan);
     PyObject *bridge = description == NULL ? NULL : PyImport_ImportModule(BRIDGE);
     PyObject *address = bridge == NULL ? NULL : PyLong_FromVoidPtr(place->address);
     PyObject *result = address == NULL
@@ -378,7 +375,15 @@ const char export_save_doc[] =
     "FileNotFoundError\n"
     "    There is no C compiler.\n"
     "OSError, TypeError, ValueError\n"
-    "    The files cannot be written; an argument is wrong.\n";
+    "    The files cannot be written; an argument is wrong.\n\n"
+    "Examples\n"
+    "--------\n"
+    ">>> import os, tempfile\n"
+    ">>> lib = tw.compile('int answer(void) { return 42; }')\n"
+    ">>> with tempfile.TemporaryDirectory() as folder:\n"
+    "...     library, header = lib.save(os.path.join(folder, 'kernels.so'))\n"
+    "...     print(os.listdir(folder) != [])\n"
+    "True";
 
 PyObject *
 export_save(const struct export_program *program, PyObject *arguments, PyObject *keywords)

@@ -349,6 +349,8 @@ next_type(const struct chunk *chunk, const struct token *from, const struct toke
 
 static int use_tokens(struct interface *interface, const struct token *first,
                       const struct token *last, const struct type *function);
+static int add_type(struct interface *interface, const struct token *first,
+                    const struct token *last, const char *end);
 
 /* Takes the chunks that define a name. Returns how many there are, or -1 with the spot. */
 static int
@@ -422,6 +424,10 @@ use_tokens(struct interface *interface, const struct token *first, const struct 
         if (found < 0) {
             return -1;
         }
+        if (tag && found == 0 && !token_is(token - 1, "enum") &&
+            add_type(interface, token - 1, token, ";") < 0) {
+            return -1; /* known by its name only: struct sqlite3; */
+        }
         const struct symbol *symbol = symbol_find(token->start, token->length);
         if (found > 0 || tag || is_parameter(function, token)) {
             continue;
@@ -455,9 +461,9 @@ is_tight(const struct printer *printer, const struct token *token)
 {
     const struct token *previous = printer->previous;
     return previous == NULL || token_is(previous, "(") || token_is(previous, "[") ||
-           (token_is(previous, "*") && !token_is(token, "const")) || token_is(token, ")") ||
-           token_is(token, "]") || token_is(token, "[") || token_is(token, ",") ||
-           token_is(token, ";") || (token_is(token, "(") && token_is(previous, ")")) ||
+           token_is(previous, "*") || token_is(token, ")") || token_is(token, "]") ||
+           token_is(token, "[") || token_is(token, ",") || token_is(token, ";") ||
+           (token_is(token, "(") && token_is(previous, ")")) ||
            (token_is(token, "(") && previous->kind == TOKEN_IDENTIFIER &&
             !token_is(token + 1, "*"));
 }
@@ -619,8 +625,8 @@ add_system_includes(struct interface *interface)
 static bool
 is_left_out(const struct printer *printer, const struct token *token)
 {
-    static const char *const words[] = {"extern",     "static",   "inline",    "__inline",
-                                        "__inline__", "register", "_Noreturn", NULL};
+    static const char *const words[] = {"extern",   "inline",    "__inline", "__inline__",
+                                        "register", "_Noreturn", NULL};
     return is_one_of(token, words) || (printer->cplusplus && is_restrict(token));
 }
 
@@ -643,9 +649,14 @@ static void
 print_tokens(struct printer *printer, const struct token *first, const struct token *last)
 {
     const struct declaration *declaration = printer->instance->declaration;
+    const struct token *body = NULL; /* of a struct that is defined in the midst of it */
     for (const struct token *token = first; token <= last; token++) {
-        if (!(token_is(token, "static") && token > first && token_is(token - 1, "[")) &&
-            (is_left_out(printer, token) || is_word(declaration->type, token))) {
+        body = is_record(token) && body_of(token, last) != NULL ? body_of(token, last) : body;
+        if (token == body) {
+            token = behind_group(token, last);
+            continue;
+        }
+        if (is_left_out(printer, token) || is_word(declaration->type, token)) {
             continue;
         }
         if (declaration->type->no_prototype && token == declaration->name + 2) {

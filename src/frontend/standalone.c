@@ -183,6 +183,25 @@ emit_symbols(struct writer *writer, size_t binding, struct buffer *text)
     return 0;
 }
 
+/* What the header promises must be there for other compilers too: an #ifdef may hide it from them. */
+static void
+emit_promises(const struct writer *writer, const struct translation *unit, size_t binding,
+              struct buffer *text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        if (is_exported(writer, plan_of(writer, unit, declaration), binding)) {
+            buffer_printf(text, "%s(void (*)(void))(%.*s),\n",
+                          count++ == 0 ? "__attribute__((used)) static void (*const "
+                                         "tw_promises[])(void) = {\n"
+                                       : "",
+                          (int)declaration->name->length, declaration->name->start);
+        }
+    }
+    buffer_append_string(text, count > 0 ? "};\n" : "");
+}
+
 static int
 write_unit(struct writer *writer, const struct translation *unit, size_t binding,
            struct buffer *text)
@@ -191,30 +210,27 @@ write_unit(struct writer *writer, const struct translation *unit, size_t binding
         program_text(writer->program, unit, &writer->bindings[binding], text) < 0) {
         return no_memory(writer->spot);
     }
-    return 0;
+    emit_promises(writer, unit, binding, text);
+    return text->failed ? no_memory(writer->spot) : 0;
 }
 
-/* What the declarations of the prelude may link to and libc has not, or only as a macro. */
+/* What the declarations of the prelude may link to and C has only as a macro. */
 static void
 write_support(struct buffer *text)
 {
-    static const char *const macros[] = {"isfinite", "isnormal", "signbit", "isnan", "isinf", NULL};
+    static const char *const tests[] = {"isfinite", "isnormal", "signbit"};
     static const char *const comparisons[] = {"isgreater",   "isgreaterequal", "isless",
-                                              "islessequal", "islessgreater",  "isunordered",
-                                              NULL};
+                                              "islessequal", "islessgreater",  "isunordered"};
     buffer_append_string(text, "#line 1 \"tw:generated\"\n");
-    for (size_t i = 0; macros[i] != NULL; i++) {
+    for (size_t i = 0; i < sizeof(tests) / sizeof(*tests); i++) {
         buffer_printf(text, "#undef %s\nint (%s)(double x) { return __builtin_%s(x) != 0; }\n",
-                      macros[i], macros[i], macros[i]);
+                      tests[i], tests[i], tests[i]);
     }
-    for (size_t i = 0; comparisons[i] != NULL; i++) {
+    for (size_t i = 0; i < sizeof(comparisons) / sizeof(*comparisons); i++) {
         buffer_printf(text,
                       "#undef %s\nint (%s)(double x, double y) { return __builtin_%s(x, y); }\n",
                       comparisons[i], comparisons[i], comparisons[i]);
     }
-    buffer_append_string(text, "#undef fpclassify\nint (fpclassify)(double x)\n"
-                               "{ return __builtin_fpclassify(FP_NAN, FP_INFINITE, FP_NORMAL, "
-                               "FP_SUBNORMAL, FP_ZERO, x); }\n");
 }
 
 static int

@@ -49,14 +49,24 @@ _NUMBERS = {
 }  # fmt: skip
 
 
-def _array(letter, dimensions, writeable):
+def _place(element):
+    """A pointer to a number, by NumPy's character, or to a struct, by its dtype."""
+    if isinstance(element, str):
+        return ctypes.POINTER(_NUMBERS[element])
+    try:
+        return ctypes.POINTER(np.ctypeslib.as_ctypes_type(element))
+    except NotImplementedError:  # complex members
+        return ctypes.c_void_p
+
+
+def _array(element, dimensions, writeable):
     flags = ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"] if writeable else ["C_CONTIGUOUS", "ALIGNED"]
-    return np.ctypeslib.ndpointer(np.dtype(letter), dimensions if dimensions >= 0 else None, flags=flags)
+    return np.ctypeslib.ndpointer(np.dtype(element), dimensions if dimensions >= 0 else None, flags=flags)
 
 
 _TYPES = {
     "number": _NUMBERS.__getitem__,
-    "place": lambda letter: ctypes.POINTER(_NUMBERS[letter]),
+    "place": _place,
     "array": _array,
     "string": lambda: ctypes.c_char_p,
     "object": lambda: ctypes.py_object,
@@ -136,8 +146,8 @@ def make_low_level_callable(capsule, user_data):
 # ---- Shared libraries ----
 
 # The Library's own results: libtcc neither contracts nor takes overflow or aliasing for impossible.
-_ALWAYS = ("-std=gnu11", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-semantic-interposition",
-           "-ffunction-sections")  # fmt: skip
+_ALWAYS = ("-std=gnu11", "-w", "-fwrapv", "-fno-strict-aliasing", "-ffp-contract=off",
+           "-fno-semantic-interposition", "-ffunction-sections")  # fmt: skip
 _LINK = ("-Wl,--gc-sections", "-Wl,-z,defs", "-Wl,-Bsymbolic")
 # What libtcc has no use for (src/call/options.c): the others stand in the text.
 _NATIVE = re.compile(r"-O|-W|-g|-f|-m|-std=|-w|-pedantic|-pipe")
@@ -147,7 +157,10 @@ _SYSTEM = re.compile(r"(/usr)?/lib(32|64)?(/[^/]*-linux-[^/]*)?$")
 def _split_flags(flags):
     if flags is None:
         return []
-    words = shlex.split(flags) if isinstance(flags, str) else list(flags)
+    try:
+        words = shlex.split(flags) if isinstance(flags, str) else list(flags)
+    except ValueError as error:
+        raise ValueError(f"save(): 'flags': {error}: {flags!r}") from None
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"save(): 'flags' must be a list of str, not of {type(word).__name__}")
@@ -179,6 +192,26 @@ def complex_source():
         return file.read()
 
 
+def _point_at_source(error, units):
+    """A compiler's message about a label of ours shows the line of the text that has it."""
+    mark = f'#line 1 "{error.filename}"\n'.encode()
+    texts = [text.split(mark, 1)[1].split(b"\n") for text in units if mark in text]
+    if texts and error.lineno and error.lineno <= len(texts[0]):
+        error.text = texts[0][error.lineno - 1].decode(errors="replace")
+    error.filename = f"<{error.filename.removeprefix('tw:')}>"
+
+
+def _build(units, library, **options):
+    with tempfile.TemporaryDirectory(prefix="tinyweave-") as folder:
+        sources = [_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)]
+        try:
+            _core._native_build(sources, library, **options)
+        except _core.CompileError as error:
+            if str(error.filename).startswith("tw:"):
+                _point_at_source(error, units)
+            raise
+
+
 def _libraries(paths):
     """Linker arguments for libraries; those of other folders are found again by their folder."""
     folders = dict.fromkeys(os.path.dirname(path) for path in paths)
@@ -194,18 +227,12 @@ def save(description, path, flags):
     if header == library or os.path.basename(header) == ".h":
         raise ValueError(f"save(): {library!r} is no name for a library: the header is to be {header!r}")
     arguments = [*_ALWAYS, *filter(_NATIVE.match, own_flags), *_split_flags(flags)]
-    with (
-        tempfile.TemporaryDirectory(prefix="tinyweave-") as folder,
-        tempfile.TemporaryDirectory(prefix=".", dir=os.path.dirname(header) or ".") as beside,
-    ):
+    with tempfile.TemporaryDirectory(prefix=".", dir=os.path.dirname(header) or ".") as beside:
         symbols = "{ global: " + "".join(f"{name}; " for name in exports) + "local: *; };\n"
-        script = _write(os.path.join(folder, "exports"), symbols.encode())
+        script = _write(os.path.join(beside, "exports"), symbols.encode())
         whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
-        _core._native_build(
-            [
-                *(_write(os.path.join(folder, f"unit{i}.c"), text) for i, text in enumerate(units)),
-                _write(os.path.join(folder, "complex.c"), f"#define TW_FUNCTION\n{complex_source()}".encode()),
-            ],
+        _build(
+            [*units, f"#define TW_FUNCTION\n{complex_source()}".encode()],
             library,
             include_dirs=include_dirs,
             extra_compile_args=arguments,
