@@ -6,16 +6,11 @@
 #include "include/tinyweave/complex.h" /* the types, as in user code */
 
 /* NumPy's complex arithmetic, operation by operation. */
-tw_complex tw_complex_add(tw_complex x, tw_complex y);
-tw_complex tw_complex_sub(tw_complex x, tw_complex y);
-tw_complex tw_complex_mul(tw_complex x, tw_complex y);
 tw_complex tw_complex_div(tw_complex x, tw_complex y);
-tw_complex tw_complex_neg(tw_complex x);
-tw_complex tw_complex_conj(tw_complex x);
 double tw_complex_abs(tw_complex x);
 tw_complex tw_complex_pow(tw_complex x, tw_complex y);
 
-/* The same in single precision. */
+/* The same in single precision, with what macros write out in double. */
 tw_complexf tw_complexf_add(tw_complexf x, tw_complexf y);
 tw_complexf tw_complexf_sub(tw_complexf x, tw_complexf y);
 tw_complexf tw_complexf_mul(tw_complexf x, tw_complexf y);

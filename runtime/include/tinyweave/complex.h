@@ -46,16 +46,6 @@ typedef struct {
 /* `type` has parts of type `part`; `f` ends the names of libm's functions for it. Division is Smith's, with the
  * scaling NumPy uses (numpy/_core/src/umath/loops.c.src), so that the results are the same bits. */
 #define TW_COMPLEX_ARITHMETIC(type, part, f)                                                       \
-    TW_FUNCTION type type##_add(type x, type y)                                                    \
-    {                                                                                              \
-        return (type){x.real + y.real, x.imag + y.imag};                                           \
-    }                                                                                              \
-                                                                                                   \
-    TW_FUNCTION type type##_sub(type x, type y)                                                    \
-    {                                                                                              \
-        return (type){x.real - y.real, x.imag - y.imag};                                           \
-    }                                                                                              \
-                                                                                                   \
     TW_FUNCTION type type##_mul(type x, type y)                                                    \
     {                                                                                              \
         return (type){x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real};       \
@@ -78,16 +68,6 @@ typedef struct {
         return (type){(x.real * ratio + x.imag) * scale, (x.imag * ratio - x.real) * scale};       \
     }                                                                                              \
                                                                                                    \
-    TW_FUNCTION type type##_neg(type x)                                                            \
-    {                                                                                              \
-        return (type){-x.real, -x.imag};                                                           \
-    }                                                                                              \
-                                                                                                   \
-    TW_FUNCTION type type##_conj(type x)                                                           \
-    {                                                                                              \
-        return (type){x.real, -x.imag};                                                            \
-    }                                                                                              \
-                                                                                                   \
     TW_FUNCTION part type##_abs(type x)                                                            \
     {                                                                                              \
         return hypot##f(x.real, x.imag);                                                           \
@@ -101,6 +81,40 @@ typedef struct {
 TW_COMPLEX_ARITHMETIC(tw_complex, double, )
 TW_COMPLEX_ARITHMETIC(tw_complexf, float, f)
 
+/* In double precision tw_add and its kin write these out: libtcc makes no call of a function disappear. */
+
+TW_FUNCTION tw_complexf
+tw_complexf_add(tw_complexf x, tw_complexf y)
+{
+    return (tw_complexf){x.real + y.real, x.imag + y.imag};
+}
+
+TW_FUNCTION tw_complexf
+tw_complexf_sub(tw_complexf x, tw_complexf y)
+{
+    return (tw_complexf){x.real - y.real, x.imag - y.imag};
+}
+
+TW_FUNCTION tw_complexf
+tw_complexf_neg(tw_complexf x)
+{
+    return (tw_complexf){-x.real, -x.imag};
+}
+
+TW_FUNCTION tw_complexf
+tw_complexf_conj(tw_complexf x)
+{
+    return (tw_complexf){x.real, -x.imag};
+}
+
+TW_FUNCTION float
+tw_complexf_abs2(tw_complexf x)
+{
+    return x.real * x.real + x.imag * x.imag;
+}
+
+/* From one type to the other. */
+
 TW_FUNCTION tw_complex
 tw_complexf_widen(tw_complexf x)
 {
@@ -111,12 +125,6 @@ TW_FUNCTION tw_complexf
 tw_complex_narrow(tw_complex x)
 {
     return (tw_complexf){(float)x.real, (float)x.imag};
-}
-
-TW_FUNCTION float
-tw_complexf_abs2(tw_complexf x)
-{
-    return x.real * x.real + x.imag * x.imag;
 }
 
 /* ---- The functions of <complex.h> ---- */
