@@ -5,7 +5,7 @@
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
 #   make fuzz       FUZZ_COUNT random array expressions, assignments and reductions, from seed FUZZ_SEED on, against NumPy
 #   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
-#   make bench      latency, then array expressions, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
+#   make bench      latency, then array expressions, then ufuncs, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
 ENVS ?= build
 FUZZ_COUNT ?= 100000
@@ -72,6 +72,7 @@ soak: $(ENVS)/test/installed
 bench: $(ENVS)/bench/installed
 	$(ENVS)/bench/bin/python benchmarks/latency.py
 	$(ENVS)/bench/bin/python benchmarks/expressions.py $(BENCH_ARGS)
+	$(ENVS)/bench/bin/python benchmarks/ufunc.py
 
 clean:
 	rm -rf $(ENVS) out

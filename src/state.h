@@ -1,6 +1,6 @@
 /* state.h: all that the module owns; it is passed down. There are no other mutable globals but
- * libtcc's lock (backend/tcc.c), the pool of threads (runtime/threads.c), the thread's running call
- * (runtime/stdio.c, call/callback.c) and the tables that NumPy's import_array sets (call/arguments.c).
+ * libtcc's lock (backend/tcc.c), the pool of threads (runtime/threads.c), what a thread is in (runtime/stdio.c,
+ * call/callback.c, runtime/extension.c) and the tables that NumPy's import_array sets (call/arguments.c).
  */
 #ifndef TINYWEAVE_STATE_H
 #define TINYWEAVE_STATE_H

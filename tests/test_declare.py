@@ -64,6 +64,9 @@ def test_a_result_with_dimensions_is_an_array():
     assert np.array_equal(lib.table(3), [1, 2, 3]) and lib.table(3).dtype == float
     with pytest.raises(ValueError, match="the result' would have n = -1 elements"):
         tw.compile(source.replace("n < 0 ? 0 : t", "t"), declare="double (*table(int n))[n];").table(-1)
+    assert tw.compile(source, declare="out double (*table(int n))[n];").table(2).tolist() == [1, 2]
+    with pytest.raises(tw.CompileError, match=r"'out' in front of table\(\) needs the dimensions"):
+        tw.compile(source, declare="out double *table(int n);")
     grid = tw.compile(source, declare="double (*table(int n))[n][2];").table(2)
     assert np.array_equal(grid, [[1, 2], [3, 4]])
 

@@ -1,6 +1,5 @@
 """tw.gufunc: C functions of arrays as NumPy's generalized ufuncs, against NumPy and np.vectorize."""
 
-import math
 import warnings
 
 import numpy as np
@@ -27,7 +26,9 @@ void convolve(int n, int m, const double a[n], const double b[m], out double c[n
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++) c[i + j] += a[i] * b[j];
 }"""
-convolve = tw.gufunc(CONVOLVE)
+
+# NumPy 2.0 has no way to compute the size of an output.
+computes_sizes = pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="needs NumPy 2.1")
 
 dot = tw.gufunc("""
 double dot(int n, const double a[n], const double b[n], double scale, out int *count)
@@ -68,8 +69,6 @@ def test_is_a_gufunc():
         ("int n, const double a[2*3][n], out double b[n][2]", "(6,n)->(n,2)"),
         ("int n, const double a[n][n], out double *q", "(n,n)->()"),
         ("int n, const double a[n], double s, out double *q, out long b[n]", "(n),()->(),(n)"),
-        ("int d0, int n, const T a[d0][n], out T b[d0*n], out T c[n*d0], out T d[d0*n][d0]",
-         "(d0,n)->(d1),(d2),(d1,d0)"),
         ("int n, const double a[static n], out double b[restrict n]", "(n)->(n)"),
     ],
 )  # fmt: skip
@@ -216,8 +215,14 @@ def test_constant_extents():
         cross([1, 2], [3, 4])
 
 
+@computes_sizes
 def test_expressions():
+    convolve = tw.gufunc(CONVOLVE)
     assert convolve.signature == "(n),(m)->(d0)"
+    names = tw.gufunc(
+        "void f(int d0, int n, const T a[d0][n], out T b[d0*n], out T c[n*d0], out T d[d0*n][d0]) { }", T="d"
+    )
+    assert names.signature == "(d0,n)->(d1),(d2),(d1,d0)"
     a, b = random(2, 7), random(3)
     np.testing.assert_array_equal(convolve(a, b), [np.convolve(row, b) for row in a])
     out = np.full((2, 18), 5.0)
@@ -431,6 +436,7 @@ def test_wrong_keywords():
 # ---- Life ----
 
 
+@computes_sizes
 def test_making_and_calling_leaves_nothing(strict):
     a, x = random(5, 3, 4).transpose(0, 2, 1), random(3)
 
@@ -450,8 +456,8 @@ def test_making_and_calling_leaves_nothing(strict):
 
 
 def test_alive_after_a_clear(fresh):
-    f = tw.gufunc(fresh(CONVOLVE), name="renamed", doc="Words.")
+    f = tw.gufunc(fresh(MATVEC), name="renamed", doc="Words.")
     tw.cache.clear()
-    assert f([1, 2], [3]).tolist() == [3, 6]
+    assert f([[1, 2]], [3, 4]).tolist() == [11]
     assert f.__name__ == "renamed"
-    assert math.isclose(f([0.5], [0.5])[0], 0.25)
+    assert f.__doc__.endswith("\n\nWords.")

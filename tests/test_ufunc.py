@@ -330,6 +330,11 @@ def test_two_type_variables():
         f(1.0, 2.5)
 
 
+def test_the_second_variable_alone():
+    f = tw.ufunc("U f(U a) { return -a; }", U="hf")
+    assert f.types == ["h->h", "f->f"]
+
+
 def test_dtype_and_signature():
     assert add(np.int8(1), np.int8(2), dtype="f4").dtype == np.float32
     assert add(1.5, 2, signature="ii->i", casting="unsafe") == 3
@@ -803,6 +808,21 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert results == [[(a * i + 1).sum()] * 5 for i in range(4)]
+
+
+def test_made_in_threads(fresh):
+    source = fresh("T f(T a) { return a + 1; }")
+    results = [None] * 6
+
+    def work(i):
+        results[i] = tw.ufunc(source, T="ld")(np.arange(1000)).sum()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [500500] * 6
 
 
 @pytest.mark.parametrize("variable", ["f", "sys.kept", "cycle"])

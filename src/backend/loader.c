@@ -1132,13 +1132,25 @@ image_load(struct code_heap *heap, const struct object *objects, size_t count,
     return image;
 }
 
+static const struct export *
+find_export(const struct image *image, const char *name)
+{
+    struct export key = {.name = name};
+    return bsearch(&key, image->exports, image->count, sizeof(image->exports[0]), compare_exports);
+}
+
 void *
 image_symbol(const struct image *image, const char *name)
 {
-    struct export key = {.name = name};
-    const struct export *found =
-        bsearch(&key, image->exports, image->count, sizeof(image->exports[0]), compare_exports);
+    const struct export *found = find_export(image, name);
     return found == NULL ? NULL : found->address;
+}
+
+void *
+image_function(const struct image *image, const char *name)
+{
+    const struct export *found = find_export(image, name);
+    return found == NULL || !found->function ? NULL : found->address;
 }
 
 void

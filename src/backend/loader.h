@@ -33,6 +33,9 @@ struct image *image_load(struct code_heap *heap, const struct object *objects, s
 /* Returns the address of a global or weak symbol the image defines, or NULL. */
 void *image_symbol(const struct image *image, const char *name);
 
+/* The same for a function; NULL where the name is a variable's. */
+void *image_function(const struct image *image, const char *name);
+
 /* Calls `visit` for each global or weak function and variable the image defines, in the order of
  * their names. */
 void image_symbols(const struct image *image,

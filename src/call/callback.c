@@ -68,8 +68,9 @@ enum { BUCKETS = CALLBACKS_KEPT };
 
 struct callbacks {
     struct state *state;
-    PyObject *library;         /* borrowed: whose they are */
-    struct callback **buckets; /* BUCKETS; NULL: none was needed yet */
+    PyObject *library;             /* borrowed: whose they are */
+    const struct records *records; /* the Library's */
+    struct callback **buckets;     /* BUCKETS; NULL: none was needed yet */
     struct callback *newest, *oldest;
     size_t count;            /* in the table */
     size_t thunks;           /* that live, in the table or not */
@@ -112,6 +113,21 @@ static void *
 pointer_in(const struct entry *entry, int index)
 {
     return *(void **)entry->slots[index];
+}
+
+static const struct records *
+records_of(const struct entry *entry)
+{
+    return entry->callback->owner->records;
+}
+
+static PyObject *
+new_array(const struct entry *entry, const struct plan_parameter *parameter, npy_intp *shape)
+{
+    int type = plan_bound(parameter->type, &entry->callback->binding);
+    return plan_is_record(type) ? PyArray_Empty(parameter->dimensions, shape,
+                                                record_descr(records_of(entry), type), 0)
+                                : PyArray_SimpleNew(parameter->dimensions, shape, type);
 }
 
 /* The shape of an array of C's. Returns 0; 1 with the axis whose extent cannot be computed; 2 with one that is negative. */
@@ -165,13 +181,12 @@ array_argument(const struct entry *entry, int index)
     if (check_shape(entry, index, shape) < 0) {
         return NULL;
     }
-    PyObject *array = PyArray_SimpleNew(parameter->dimensions, shape,
-                                        plan_bound(parameter->type, &entry->callback->binding));
+    PyObject *array = new_array(entry, parameter, shape);
     if (array != NULL) {
         memcpy(PyArray_DATA((PyArrayObject *)array), pointer_in(entry, index),
                (size_t)PyArray_NBYTES((PyArrayObject *)array));
     }
-    return array;
+    return parameter->dimensions == 0 ? record_scalar(array) : array;
 }
 
 static PyObject *
@@ -262,8 +277,12 @@ store_array(const struct entry *entry, int index, PyObject *value)
     if (pointer_in(entry, index) == NULL) {
         return 0;
     }
-    PyArrayObject *array =
-        check_shape(entry, index, shape) < 0 ? NULL : (PyArrayObject *)convert_array(&to, value);
+    PyArrayObject *array = NULL;
+    if (check_shape(entry, index, shape) == 0) {
+        array = (PyArrayObject *)(plan_is_record(to.type)
+                                      ? record_array(&to, records_of(entry), to.type, value)
+                                      : convert_array(&to, value));
+    }
     if (array == NULL) {
         return -1;
     }
@@ -446,7 +465,9 @@ store_zeros(const struct entry *entry)
         if (!out || pointer_in(entry, i) == NULL || shape_of(entry, i, shape, &axis) != 0) {
             continue;
         }
-        size_t size = number_size(plan_bound(parameter->type, &entry->callback->binding));
+        int type = plan_bound(parameter->type, &entry->callback->binding);
+        size_t size = plan_is_record(type) ? records_of(entry)->items[type - PLAN_RECORD].size
+                                           : number_size(type);
         for (axis = 0; axis < parameter->dimensions; axis++) {
             size *= (size_t)shape[axis];
         }
@@ -776,7 +797,7 @@ make_thunk(struct callback *callback)
 /* ---- The table ---- */
 
 struct callbacks *
-callbacks_new(struct state *state, PyObject *library)
+callbacks_new(struct state *state, PyObject *library, const struct records *records)
 {
     struct callbacks *callbacks = PyMem_Calloc(1, sizeof(*callbacks));
     if (callbacks == NULL) {
@@ -785,6 +806,7 @@ callbacks_new(struct state *state, PyObject *library)
     }
     callbacks->state = state;
     callbacks->library = library;
+    callbacks->records = records;
     return callbacks;
 }
 

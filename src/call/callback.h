@@ -13,6 +13,7 @@
 #include "../frontend/plan.h"
 #include "../state.h"
 #include "call.h"
+#include "record.h"
 
 enum { CALLBACKS_KEPT = 1024 };
 
@@ -20,8 +21,9 @@ enum { CALLBACKS_KEPT = 1024 };
 
 struct callbacks;
 
-/* `library` is who owns them, borrowed. NULL with MemoryError. */
-struct callbacks *callbacks_new(struct state *state, PyObject *library);
+/* `library` is who owns them, and the records. Both are borrowed. NULL with MemoryError. */
+struct callbacks *callbacks_new(struct state *state, PyObject *library,
+                                const struct records *records);
 
 int callbacks_traverse(const struct callbacks *callbacks, visitproc visit, void *arg);
 

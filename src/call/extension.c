@@ -241,6 +241,17 @@ raise_spot(const struct build *build, const struct spot *spot, const char *file)
                 file[0] != '\0' ? file : file_of(build, spot->source));
 }
 
+/* libtcc stops at a word it does not know (__thread, _Complex): says so in place of what it expected there. */
+static void
+name_word(struct spot *spot)
+{
+    struct spot word;
+    if (spot->source != NULL && check_source(spot->source, false, &word) < 0 &&
+        word.message[0] != '\0' && word.line == spot->line) {
+        *spot = word;
+    }
+}
+
 /* A source that fails for its age is told what helps. */
 static void
 add_age(const struct build *build, struct spot *spot)
@@ -271,6 +282,9 @@ raise_problem(const struct build *build, const struct problem *problem)
     struct spot spot = {0};
     char file[256];
     if (report_locate(problem, sources, count, &spot, file)) {
+        if (problem->kind == PROBLEM_COMPILE && file[0] == '\0') {
+            name_word(&spot);
+        }
         add_age(build, &spot);
         raise_spot(build, &spot, file);
     }
@@ -424,8 +438,10 @@ raise_no_init(const struct build *build, const struct image *image, const char *
     image_symbols(image, note_function, &inventory);
     say_inventory(&inventory, text, sizeof(text));
     if (find_name(build, wanted, &spot)) {
-        snprintf(spot.message, sizeof(spot.message),
-                 "%s is static, or left out by an #if: init functions are PyMODINIT_FUNC", wanted);
+        snprintf(
+            spot.message, sizeof(spot.message),
+            "%s is static, left out by an #if, or no function: init functions are PyMODINIT_FUNC",
+            wanted);
     }
     else {
         find_name(build, inventory.modern[0] != '\0' ? inventory.modern : inventory.old, &spot);
@@ -440,7 +456,7 @@ find_init(const struct build *build, const struct image *image, PyObject *const 
 {
     for (int old = 0; old < (build->texts.compat ? 2 : 1); old++) {
         const char *symbol = PyBytes_AS_STRING(wanted[old]);
-        start->function = image_symbol(image, symbol);
+        start->function = image_function(image, symbol);
         if (start->function != NULL) {
             start->old = old;
             return symbol;

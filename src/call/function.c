@@ -678,8 +678,7 @@ static PyArray_Descr *
 dtype_of(const struct invocation *invocation, int type)
 {
     if (plan_is_record(type)) {
-        PyObject *dtypes = invocation->function->shared->records.dtypes;
-        return (PyArray_Descr *)Py_NewRef(PyTuple_GET_ITEM(dtypes, type - PLAN_RECORD));
+        return record_descr(&invocation->function->shared->records, type);
     }
     return PyArray_DescrFromType(type_of(invocation, type));
 }
@@ -917,13 +916,6 @@ pack(PyObject **items, Py_ssize_t count)
     return tuple;
 }
 
-/* One struct: a NumPy scalar. */
-static PyObject *
-new_record(PyObject *array)
-{
-    return PyArray_ToScalar(PyArray_DATA((PyArrayObject *)array), (PyArrayObject *)array);
-}
-
 static PyObject *
 collect(const struct invocation *invocation, slot *numbers)
 {
@@ -945,7 +937,7 @@ collect(const struct invocation *invocation, slot *numbers)
         else if (parameter->role == ROLE_OUT) {
             bool passed = invocation->given[i] != NULL; /* which may have been copied */
             bool one = !passed && parameter->dimensions == 0;
-            items[count] = one ? new_record(invocation->arrays[i])
+            items[count] = one ? record_scalar(Py_NewRef(invocation->arrays[i]))
                                : Py_NewRef(passed ? invocation->given[i] : invocation->arrays[i]);
             failed = items[count++] == NULL;
         }

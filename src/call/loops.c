@@ -10,7 +10,8 @@
 
 #include "../../cache/kernel.h"
 #include "../../runtime/stdio.h"
-#include "compile_loops.h"
+#include "compile.h"
+#include "library_loops.h"
 
 /* ---- A call of C code that needs care ---- */
 
@@ -158,18 +159,41 @@ fill_arrays(struct core_run *run, PyArrayMethod_Context *context, const npy_intp
     return 0;
 }
 
-/* The sizes are the same in all calls of an inner loop; that they fit was checked (check_sizes). */
-static void
-fill_sizes(struct core_run *run, const npy_intp *dimensions)
+/* NumPy may have let go of the GIL. */
+static int
+raise_no_memory(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_NoMemory();
+    PyGILState_Release(gil);
+    return -1;
+}
+
+static int
+raise_size(const struct loops *loops, int parameter, npy_intp size)
+{
+    const struct plan_parameter *named = &loops->plan->parameters[parameter];
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_Format(PyExc_OverflowError, "%s(): %s = %zd is too large for '%s'", loops->name,
+                 named->name, (Py_ssize_t)size, named->declaration);
+    PyGILState_Release(gil);
+    return -1;
+}
+
+/* The sizes are the same in all calls of an inner loop. Returns 0, or -1 with an exception. */
+static int
+fill_sizes(const struct core_run *run, const npy_intp *dimensions)
 {
     const struct loops *loops = run->loop->loops;
     for (int i = 0; i < loops->core.count; i++) {
         int parameter = loops->core.dimensions[i].parameter;
-        if (parameter >= 0) {
-            function_write_integer(loops->plan->parameters[parameter].type, dimensions[1 + i],
-                                   run->slots[parameter]);
+        npy_intp size = dimensions[1 + i];
+        if (parameter >= 0 && function_write_integer(loops->plan->parameters[parameter].type, size,
+                                                     run->slots[parameter]) < 0) {
+            return raise_size(loops, parameter, size);
         }
     }
+    return 0;
 }
 
 static void
@@ -262,16 +286,6 @@ run_calls(const struct core_run *run, char *const *data, npy_intp count, const n
     return loop->guarded ? leave_guarded(loop, &call) : 0;
 }
 
-/* NumPy may have let go of the GIL. */
-static int
-raise_no_memory(void)
-{
-    PyGILState_STATE gil = PyGILState_Ensure();
-    PyErr_NoMemory();
-    PyGILState_Release(gil);
-    return -1;
-}
-
 static int
 run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *data,
          const npy_intp *dimensions, const npy_intp *strides)
@@ -284,8 +298,7 @@ run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *d
     if (run.slots == NULL || fill_arrays(&run, context, dimensions, strides) < 0) {
         raise_no_memory();
     }
-    else {
-        fill_sizes(&run, dimensions);
+    else if (fill_sizes(&run, dimensions) == 0) {
         result = run_calls(&run, data, dimensions[0], strides);
     }
     for (int i = 0; i < loop->loops->operands.count; i++) {
@@ -297,18 +310,19 @@ run_core(const struct loop *loop, PyArrayMethod_Context *context, char *const *d
 
 /* ---- What NumPy calls ---- */
 
-static int
+static bool
 has_types(const char *types, PyArray_Descr *const *descriptors, int count)
 {
     for (int i = 0; i < count; i++) {
         if (types[i] != descriptors[i]->type_num) {
-            return 0;
+            return false;
         }
     }
-    return 1;
+    return true;
 }
 
-/* The loop of the ufunc that is called, for the dtypes at hand. */
+/* The loop of the ufunc that is called, for the dtypes at hand. NULL with an exception: NumPy asks for none that it
+ * was not given. */
 static const struct loop *
 loop_of(const PyArrayMethod_Context *context)
 {
@@ -318,21 +332,26 @@ loop_of(const PyArrayMethod_Context *context)
             return ufunc->data[i];
         }
     }
-    Py_UNREACHABLE(); /* NumPy has no other loops of this ufunc */
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_Format(PyExc_SystemError, "%s(): there is no loop for these dtypes", ufunc->name);
+    PyGILState_Release(gil);
+    return NULL;
 }
 
 static int
 guarded_loop(PyArrayMethod_Context *context, char *const *data, const npy_intp *dimensions,
              const npy_intp *strides, NpyAuxData *Py_UNUSED(auxdata))
 {
-    return run_guarded(loop_of(context), context, data, dimensions, strides);
+    const struct loop *loop = loop_of(context);
+    return loop == NULL ? -1 : run_guarded(loop, context, data, dimensions, strides);
 }
 
 static int
 core_loop(PyArrayMethod_Context *context, char *const *data, const npy_intp *dimensions,
           const npy_intp *strides, NpyAuxData *Py_UNUSED(auxdata))
 {
-    return run_core(loop_of(context), context, data, dimensions, strides);
+    const struct loop *loop = loop_of(context);
+    return loop == NULL ? -1 : run_core(loop, context, data, dimensions, strides);
 }
 
 PyArrayMethod_StridedLoop *
@@ -399,7 +418,7 @@ add_loop(struct loops *loops, const struct binding *binding)
     if (is_known(loops, fill_types(loops, binding))) {
         return 0;
     }
-    struct kernel *kernel = compile_shared(loops->library)->kernel_for(loops->library, binding);
+    struct kernel *kernel = library_shared(loops->library)->kernel_for(loops->library, binding);
     if (kernel == NULL) {
         return -1;
     }
@@ -407,7 +426,7 @@ add_loop(struct loops *loops, const struct binding *binding)
     *loop = (struct loop){
         .loops = loops, .kernel = kernel, .guarded = kernel->needs_gil || kernel->prints};
     if (loops->kind == LOOP_CORE) {
-        *(void **)&loop->entry = table[loops->plan - compile_shared(loops->library)->plans->items];
+        *(void **)&loop->entry = table[loops->plan - library_shared(loops->library)->plans->items];
     }
     else {
         *(void **)&loop->strided = table[0];
@@ -422,7 +441,7 @@ add_loop(struct loops *loops, const struct binding *binding)
 static int
 add_loops(struct loops *loops)
 {
-    const struct function_library *shared = compile_shared(loops->library);
+    const struct function_library *shared = library_shared(loops->library);
     unsigned variables = loops->plan->variables;
     for (size_t i = 0; i < function_choices(shared, variables); i++) {
         struct binding binding = function_choice(shared, variables, i);
@@ -436,7 +455,7 @@ add_loops(struct loops *loops)
 static int
 make_room(struct loops *loops)
 {
-    size_t count = function_choices(compile_shared(loops->library), loops->plan->variables);
+    size_t count = function_choices(library_shared(loops->library), loops->plan->variables);
     loops->items = PyMem_Calloc(count, sizeof(*loops->items));
     loops->types = PyMem_Calloc(count, (size_t)loops->operands.count);
     loops->functions = PyMem_Calloc(count, sizeof(*loops->functions));
@@ -470,7 +489,7 @@ loops_new(PyObject *library, enum loop_kind kind)
         return NULL;
     }
     loops->library = library;
-    loops->plan = compile_loop_plan(library);
+    loops->plan = library_loop_plan(library);
     loops->kind = kind;
     if (read_plan(loops) < 0 || make_room(loops) < 0) {
         PyErr_NoMemory();

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "numpy.h"
-
 /* ---- dtypes ---- */
 
 /* The dtype of one element of a field. A new reference. */
@@ -106,6 +104,22 @@ record_dtypes(const struct plans *plans)
         PyTuple_SET_ITEM(dtypes, (Py_ssize_t)i, dtype);
     }
     return dtypes;
+}
+
+PyArray_Descr *
+record_descr(const struct records *records, int type)
+{
+    return (PyArray_Descr *)Py_NewRef(PyTuple_GET_ITEM(records->dtypes, type - PLAN_RECORD));
+}
+
+PyObject *
+record_scalar(PyObject *array)
+{
+    PyObject *scalar = array == NULL ? NULL
+                                     : PyArray_ToScalar(PyArray_DATA((PyArrayObject *)array),
+                                                        (PyArrayObject *)array);
+    Py_XDECREF(array);
+    return scalar;
 }
 
 /* ---- Arrays of records ---- */
@@ -373,10 +387,7 @@ record_inout(const struct conversion *to, const struct records *records, int typ
 PyObject *
 record_view(const struct records *records, int type, void *data, int readonly, PyObject *owner)
 {
-    PyObject *array = array_on(dtype_of(records, type), data, readonly, owner);
-    PyObject *record = array == NULL ? NULL : PyArray_ToScalar(data, (PyArrayObject *)array);
-    Py_XDECREF(array);
-    return record;
+    return record_scalar(array_on(dtype_of(records, type), data, readonly, owner));
 }
 
 /* ---- Variables ---- */

@@ -7,6 +7,7 @@
 
 #include "../frontend/plan.h"
 #include "conversion.h"
+#include "numpy.h"
 
 /* The dtypes of all records of the plans: a tuple, with the fields' names, offsets and padding as C has them.
  * Returns a new reference, or NULL with an exception. */
@@ -17,6 +18,12 @@ struct records {
     const struct plan_record *items;
     PyObject *dtypes; /* a tuple */
 };
+
+/* The dtype of a record. A new reference. */
+PyArray_Descr *record_descr(const struct records *records, int type);
+
+/* Of an array with no dimensions: the NumPy scalar, which is a view of it. Takes the reference; NULL stays NULL. */
+PyObject *record_scalar(PyObject *array);
 
 /* What C reads as an array of records: an ndarray or a NumPy scalar of that dtype, or of one with the same names
  * whose fields cast safely; a tuple, one record; a list of them. `type` is the record's. Returns a new

@@ -10,7 +10,8 @@
 #include "loops.h"
 
 #include "../../cache/kernel.h"
-#include "compile_loops.h"
+#include "compile.h"
+#include "library_loops.h"
 
 static const char *const MAKERS[] = {[LOOP_ELEMENTS] = "ufunc", [LOOP_CORE] = "gufunc"};
 
@@ -192,25 +193,6 @@ struct later_ufunc {
     int (*process_core_dims)(PyUFuncObject *ufunc, npy_intp *sizes);
 };
 
-/* Returns 0, or -1 with an exception: a size that the C parameter's type cannot hold. */
-static int
-check_size(const struct loops *loops, int dimension, npy_intp size, long long *values)
-{
-    int parameter = loops->core.dimensions[dimension].parameter;
-    double slot[2];
-    if (parameter < 0 || size < 0) {
-        return 0;
-    }
-    values[parameter] = size;
-    if (function_write_integer(loops->plan->parameters[parameter].type, size, slot) < 0) {
-        PyErr_Format(PyExc_OverflowError, "%s(): %s = %zd is too large for '%s'", loops->name,
-                     loops->plan->parameters[parameter].name, (Py_ssize_t)size,
-                     loops->plan->parameters[parameter].declaration);
-        return -1;
-    }
-    return 0;
-}
-
 /* Fills the size of an out's dimension, or compares it with that of out=. */
 static int
 compute_size(const struct loops *loops, int dimension, const long long *values, npy_intp *size)
@@ -245,8 +227,11 @@ process_sizes(PyUFuncObject *ufunc, npy_intp *sizes)
         PyErr_NoMemory();
         return -1;
     }
-    for (int i = 0; i < loops->core.count && result == 0; i++) {
-        result = check_size(loops, i, sizes[i], values);
+    for (int i = 0; i < loops->core.count; i++) {
+        int parameter = loops->core.dimensions[i].parameter;
+        if (parameter >= 0) {
+            values[parameter] = sizes[i];
+        }
     }
     for (int i = 0; i < loops->core.count && result == 0; i++) {
         result = compute_size(loops, i, values, &sizes[i]);
@@ -266,19 +251,19 @@ set_outs(PyUFuncObject *ufunc)
     }
 }
 
-/* NumPy 2.0 has no place for process_sizes: there sizes are not looked at, and expressions refused. */
 static int
 set_core(PyUFuncObject *ufunc, const struct loops *loops)
 {
     set_outs(ufunc);
-    if (PyArray_RUNTIME_VERSION >= NPY_2_1_API_VERSION) {
-        ((struct later_ufunc *)ufunc)->process_core_dims = process_sizes;
+    if (!loops->core.computed) {
+        return 0;
     }
-    else if (loops->core.computed) {
-        PyErr_Format(PyExc_NotImplementedError,
-                     "gufunc(): an extent of an out that is an expression needs NumPy 2.1");
+    if (PyArray_RUNTIME_VERSION < NPY_2_1_API_VERSION) {
+        PyErr_SetString(PyExc_NotImplementedError,
+                        "gufunc(): an extent of an out that is an expression needs NumPy 2.1");
         return -1;
     }
+    ((struct later_ufunc *)ufunc)->process_core_dims = process_sizes;
     return 0;
 }
 
@@ -467,7 +452,7 @@ gufunc_call(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyOb
 const char ufunc_doc[] =
     "ufunc(source, *, T=None, U=None, identity=None, name=None, doc=None, headers=(),\n"
     "      define_macros=(), undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
-    "      extra_compile_args=(), declare=None, force=False)\n"
+    "      extra_compile_args=(), declare=None, functions=None, force=False)\n"
     "--\n\n"
     "Make a numpy.ufunc of a C function of numbers.\n"
     "\n"
@@ -495,7 +480,7 @@ const char ufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
-    "declare, force\n"
+    "declare, functions, force\n"
     "    As for tw.compile.\n"
     "\n"
     "Returns\n"
@@ -528,7 +513,7 @@ const char ufunc_doc[] =
 const char gufunc_doc[] =
     "gufunc(source, *, T=None, U=None, name=None, doc=None, headers=(), define_macros=(),\n"
     "       undef_macros=(), include_dirs=(), libraries=(), library_dirs=(),\n"
-    "       extra_compile_args=(), declare=None, force=False)\n"
+    "       extra_compile_args=(), declare=None, functions=None, force=False)\n"
     "--\n\n"
     "Make a generalized numpy.ufunc of a C function of arrays.\n"
     "\n"
@@ -553,7 +538,7 @@ const char gufunc_doc[] =
     "headers, define_macros, undef_macros, include_dirs, libraries, library_dirs, "
     "extra_compile_args\n"
     "    As for tw.inline.\n"
-    "declare, force\n"
+    "declare, functions, force\n"
     "    As for tw.compile.\n"
     "\n"
     "Returns\n"

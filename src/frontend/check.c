@@ -245,33 +245,52 @@ check_words(struct check *check)
     return 0;
 }
 
-/* A type alone does no arithmetic: "sizeof(long double)", "(long double *)p", a member of a union, a prototype's
- * parameter without a name. */
+/* "long double" or "double long" at `i`; its place as one token counts for NumPy's names. */
+static size_t
+long_double_at(const struct check *check, size_t i)
+{
+    const struct token *token = check->code[i].token, *next = check->code[i + 1].token;
+    if (token_is(token, "npy_longdouble") || token_is(token, "npy_clongdouble")) {
+        return 1;
+    }
+    bool type = (token_is(token, "long") && token_is(next, "double")) ||
+                (token_is(token, "double") && token_is(next, "long"));
+    return type ? 2 : 0;
+}
+
+/* What is only measured: "sizeof(long double)". A member that is there for its alignment is noted. */
 static bool
-is_mere_type(const struct check *check, size_t i)
+is_mere_type(struct check *check, size_t i, size_t length)
 {
     const struct live *code = &check->code[i];
-    size_t end = i;
-    while (token_is(check->code[end].token, "long") || token_is(check->code[end].token, "double")) {
-        end++;
+    if (check->nodes[code->node].record && is_identifier(code[length].token)) {
+        name_add(check, code[length].token)->flags |= NAME_LONG_DOUBLE;
+        return true;
     }
-    const struct token *before = i > 0 ? code[-1].token : NULL;
-    const struct token *next = check->code[end].token;
-    bool measured = i > 1 && token_is(before, "(") && token_is(code[-2].token, "sizeof");
-    bool member = check->nodes[code->node].record;
-    bool typedef_name = before != NULL && token_is(before, "typedef");
-    return measured || member || typedef_name || token_is(next, "*");
+    static const char *const measures[] = {"sizeof", "_Alignof", "alignof", "__alignof__", NULL};
+    return i > 1 && token_is(code[-1].token, "(") && token_in(code[-2].token, measures);
+}
+
+/* ".d" of such a member */
+static bool
+reads_long_double(const struct check *check, size_t i)
+{
+    const struct token *token = check->code[i].token;
+    if (i == 0 || !is_identifier(token) ||
+        !(token_is(token - 1, ".") || token_is(token - 1, "->"))) {
+        return false;
+    }
+    return name_slot(check, token)->flags & NAME_LONG_DOUBLE;
 }
 
 static int
 check_long_doubles(struct check *check)
 {
-    for (size_t i = 0; i + 2 < check->code_count; i++) {
-        const struct token *token = check->code[i].token, *next = check->code[i + 1].token;
-        bool type = (token_is(token, "long") && token_is(next, "double")) ||
-                    (token_is(token, "double") && token_is(next, "long")) ||
-                    token_is(token, "npy_longdouble") || token_is(token, "npy_clongdouble");
-        if ((type && !is_mere_type(check, i)) || is_long_double_literal(token)) {
+    for (size_t i = 0; i + 3 < check->code_count; i++) {
+        const struct token *token = check->code[i].token;
+        size_t length = long_double_at(check, i);
+        if ((length > 0 && !is_mere_type(check, i, length)) || is_long_double_literal(token) ||
+            reads_long_double(check, i)) {
             return check_refuse(check, token, LONG_DOUBLE);
         }
     }

@@ -40,6 +40,7 @@ enum name_flags {
     NAME_ATOMIC = 4,
     NAME_ATOMIC_TARGET = 8, /* a pointer to an atomic */
     NAME_ATOMIC_MEMBER = 16,
+    NAME_LONG_DOUBLE = 32, /* a member */
 };
 
 struct name {

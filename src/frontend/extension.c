@@ -109,11 +109,74 @@ read_text(const struct module_texts *texts, struct module_text *text, struct spo
     return preamble_read(&text->preamble);
 }
 
+/* ---- int *d = a->dimensions, of Numeric ---- */
+
+static bool
+same_name(const struct token *a, const struct token *b)
+{
+    return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+}
+
+/* Whether the declaration that the token stands in begins with int: "static int i, *d". */
+static bool
+is_of_int(const struct token *token, const struct token *first)
+{
+    for (; token > first && !token_is(token, ";") && !token_is(token, "{") &&
+           !token_is(token, "}") && !token_is(token, "(") && !token_is(token, "=");
+         token--) {
+        if (token_is(token, "int")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the last declaration of the name in front of `at` is "int *name". */
+static bool
+is_int_pointer(const struct tokens *tokens, size_t at)
+{
+    for (size_t i = at; i > 1; i--) {
+        const struct token *token = &tokens->items[i], *before = token - 2;
+        if (same_name(token, &tokens->items[at]) && token_is(token - 1, "*") &&
+            (before->kind == TOKEN_IDENTIFIER || token_is(before, ","))) {
+            return is_of_int(before, tokens->items);
+        }
+    }
+    return false;
+}
+
+/* "d = a->dimensions;": libtcc would take the npy_intp for ints with a mere warning. */
+static int
+check_dimensions(const struct source *source, struct spot *spot)
+{
+    const struct tokens *tokens = &source->tokens;
+    for (size_t i = 4; i + 1 < tokens->count; i++) {
+        const struct token *token = &tokens->items[i];
+        bool member = (token_is(token, "dimensions") || token_is(token, "strides")) &&
+                      token_is(token - 1, "->") && token_is(token + 1, ";");
+        size_t assigned = i - 1;
+        while (member && assigned > 1 && !token_is(&tokens->items[assigned], "=") &&
+               !token_is(&tokens->items[assigned], ";")) {
+            assigned--;
+        }
+        if (member && token_is(&tokens->items[assigned], "=") &&
+            is_int_pointer(tokens, assigned - 1)) {
+            return spot_fail(
+                spot, source, token,
+                "an int pointer cannot read '%.*s': NumPy's are npy_intp, 64 bits wide",
+                (int)token->length, token->start);
+        }
+    }
+    return 0;
+}
+
 int
 extension_read(struct module_texts *texts, struct spot *spot)
 {
     for (size_t i = 0; i < texts->count; i++) {
-        if (read_text(texts, &texts->items[i], spot) < 0) {
+        struct module_text *text = &texts->items[i];
+        if (read_text(texts, text, spot) < 0 ||
+            (texts->compat && check_dimensions(&text->sources[PREAMBLE_TEXTS], spot) < 0)) {
             return -1;
         }
     }
@@ -132,31 +195,6 @@ extension_free(struct module_texts *texts)
             lexer_free(&text->sources[k]);
         }
     }
-}
-
-/* ---- The unit ---- */
-
-int
-extension_unit(const struct module_texts *texts, struct unit *unit, struct buffer *headers)
-{
-    for (size_t i = 0; i < texts->count; i++) {
-        const struct module_text *text = &texts->items[i];
-        if (i > 0) {
-            buffer_append(&unit->text, "", 1);
-        }
-        if (preamble_unit(&text->preamble, unit, headers) < 0) {
-            return -1;
-        }
-        buffer_append_string(&unit->text, "#line 1 \"tw:generated\"\n"
-                                          "#include <tinyweave/extension.h>\n");
-        for (int k = 0; k <= PREAMBLE_TEXTS; k++) {
-            preamble_append(&text->seen[k], &unit->text);
-        }
-    }
-    unit->strict = false; /* real modules are full of what libtcc warns of */
-    unit->interpreter = unit->needs_gil = unit->extension = true;
-    unit->unnamed_members = texts->compat;
-    return unit->text.failed || headers->failed ? -1 : 0;
 }
 
 /* ---- Of which age ---- */
@@ -184,11 +222,45 @@ has_prefix(const struct module_texts *texts, const char *const *prefixes)
     return false;
 }
 
+/* Whether they know of Python 3, perhaps beside Python 2. */
+static bool
+is_modern(const struct module_texts *texts)
+{
+    static const char *const prefixes[] = {"PyInit_", "PyModule_Create", "PyModuleDef", NULL};
+    return has_prefix(texts, prefixes);
+}
+
 bool
 extension_is_old(const struct module_texts *texts)
 {
     static const char *const old[] = {"Py_InitModule", "PyString_", "PyInt_",     "DL_EXPORT",
                                       "staticforward", "PyMODINIT", "statichere", NULL};
-    static const char *const modern[] = {"PyInit_", "PyModule_Create", "PyModuleDef", NULL};
-    return has_prefix(texts, old) && !has_prefix(texts, modern);
+    return has_prefix(texts, old) && !is_modern(texts);
+}
+
+/* ---- The unit ---- */
+
+int
+extension_unit(const struct module_texts *texts, struct unit *unit, struct buffer *headers)
+{
+    bool mixed = texts->compat && is_modern(texts);
+    for (size_t i = 0; i < texts->count; i++) {
+        const struct module_text *text = &texts->items[i];
+        if (i > 0) {
+            buffer_append(&unit->text, "", 1);
+        }
+        if (preamble_unit(&text->preamble, unit, headers) < 0) {
+            return -1;
+        }
+        buffer_append_string(&unit->text, "#line 1 \"tw:generated\"\n"
+                                          "#include <tinyweave/extension.h>\n");
+        buffer_append_string(&unit->text, mixed ? "#define TINYWEAVE_SLOTS_OF_TODAY\n" : "");
+        for (int k = 0; k <= PREAMBLE_TEXTS; k++) {
+            preamble_append(&text->seen[k], &unit->text);
+        }
+    }
+    unit->strict = false; /* real modules are full of what libtcc warns of */
+    unit->interpreter = unit->needs_gil = unit->extension = true;
+    unit->unnamed_members = texts->compat;
+    return unit->text.failed || headers->failed ? -1 : 0;
 }

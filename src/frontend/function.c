@@ -149,9 +149,11 @@ refuse_raise(const struct source *source, struct spot *spot)
     return 0;
 }
 
-/* Finds the declarations of a scanned text: macros expanded, the user's headers read. */
+/* Finds the declarations of a scanned text: macros expanded, the user's headers read. `declare`: it is that of
+ * declare=. */
 static int
-read_declarations(const struct program *program, struct translation *unit, struct spot *spot)
+read_declarations(const struct program *program, struct translation *unit, bool declare,
+                  struct spot *spot)
 {
     unit->preamble = (struct preamble){.sources = unit->sources,
                                        .count = unit->count,
@@ -164,7 +166,8 @@ read_declarations(const struct program *program, struct translation *unit, struc
     return preprocess(unit->sources, unit->count, &unit->preamble.includes, program->include_dirs,
                       &unit->expanded, spot) < 0
                ? -1
-               : declarations_read(&unit->expanded, &unit->declarations, spot);
+               : (declare ? declarations_read_declare
+                          : declarations_read)(&unit->expanded, &unit->declarations, spot);
 }
 
 static int
@@ -193,7 +196,7 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
         return -1;
     }
     memcpy(unit->text, source->text, source->length);
-    if (read_declarations(program, unit, spot) < 0 ||
+    if (read_declarations(program, unit, false, spot) < 0 ||
         pointers_check(source, sort_parameter, unit, spot) < 0) {
         return -1;
     }
@@ -418,7 +421,7 @@ read_declare(struct program *program, struct spot *spot)
     if (unit->count == 0) {
         return 0;
     }
-    if (scan(unit, spot) < 0 || read_declarations(program, unit, spot) < 0) {
+    if (scan(unit, spot) < 0 || read_declarations(program, unit, true, spot) < 0) {
         return -1;
     }
     program->variables |= unit->declarations.type_variables;

@@ -62,6 +62,13 @@ refusal_of(const struct plan_parameter *parameter, enum loop_kind kind)
     }
 }
 
+/* Structs, and whatever else has no dtype of its own. */
+static bool
+is_number(int type)
+{
+    return plan_variable(type) >= 0 || plan_c_type(type) != NULL;
+}
+
 static int
 add_operand(struct loop_operands *operands, int parameter, int type, struct buffer *reason)
 {
@@ -91,7 +98,8 @@ add_parameters(const struct plan *plan, bool outs, struct loop_operands *operand
 static int
 check_result(const struct plan *plan, struct buffer *reason)
 {
-    if (plan->result == ROLE_NUMBER || plan->result == ROLE_NOTHING) {
+    if (plan->result == ROLE_NOTHING ||
+        (plan->result == ROLE_NUMBER && is_number(plan->returned.type))) {
         return 0;
     }
     buffer_printf(reason, "its result (%s) is no number", plan->result_passed);
@@ -106,6 +114,9 @@ loop_read(const struct plan *plan, enum loop_kind kind, struct loop_operands *op
     for (int i = 0; i < plan->c_count; i++) {
         const struct plan_parameter *parameter = &plan->parameters[i];
         const char *refusal = refusal_of(parameter, kind);
+        if (refusal == NULL && !is_number(parameter->type)) {
+            refusal = "a ufunc knows numbers only";
+        }
         if (refusal != NULL) {
             buffer_printf(reason, "'%s' (%s): %s", parameter->name, parameter->declaration,
                           refusal);

@@ -672,6 +672,12 @@ plan_result(struct planner *planner)
     else if (type->kind == TYPE_POINTER && type->target->kind == TYPE_ARRAY) {
         return plan_result_array(planner, type->target);
     }
+    else if (planner->declaration != NULL && planner->declaration->out != NULL) {
+        return spot_fail(planner->spot, planner->context->source, planner->declaration->out,
+                         "'out' in front of %s() needs the dimensions of its result: "
+                         "double (*%s(int n))[n]",
+                         plan->name, plan->name);
+    }
     else if (type->kind == TYPE_POINTER) {
         const struct type *target = type->target;
         bool text = target->kind == TYPE_BASIC && target->basic == BASIC_CHAR &&
@@ -885,14 +891,17 @@ has_extents(const struct plan_parameter *parameter)
     return parameter->dimensions >= 0;
 }
 
-/* In a callback an array of unknown extent is an address, and so is a function. */
+/* In a callback a pointer to a struct is one struct, an array of unknown extent an address, and so is a function. */
 static void
 plan_addresses(struct plan *plan)
 {
     for (int i = 0; i < plan->c_count; i++) {
         struct plan_parameter *parameter = &plan->parameters[i];
         bool array = parameter->role == ROLE_IN || parameter->role == ROLE_INOUT;
-        if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
+        if (array && parameter->dimensions < 0 && plan_is_record(parameter->type)) {
+            parameter->dimensions = 0; /* one struct */
+        }
+        else if ((array && !has_extents(parameter)) || parameter->role == ROLE_CALLBACK) {
             parameter->role = ROLE_POINTER;
         }
     }

@@ -19,7 +19,8 @@
  *   types        PyNumberMethods and PyBufferProcs as they lay in memory then; tp_compare becomes comparisons,
  *                nb_divide the operator /, nb_nonzero the truth, sq_slice and sq_ass_slice x[i:j]. Without
  *                Py_TPFLAGS_CHECKTYPES a number's slots see operands of one type, or what nb_coerce made of them.
- *                tp_print, nb_oct and nb_hex are never called. A type is made ready when its first object is made
+ *                tp_print, nb_oct and nb_hex are never called. A type is made ready when its first object is made.
+ *                Not in a source that also has a PyInit_ function: its slots lie as in Python 3
  *   modules      Py_InitModule, Py_InitModule3, Py_InitModule4
  *   files        PyFile_Check is false and PyFile_AsFile gives NULL
  *
@@ -989,6 +990,23 @@ tw_pointer_import(const char *module_name, const char *name)
 
 /* ---- types ---- */
 
+/* Flags that had a meaning once. */
+#define Py_TPFLAGS_HAVE_GETCHARBUFFER 0
+#define Py_TPFLAGS_HAVE_SEQUENCE_IN 0
+#define Py_TPFLAGS_HAVE_INPLACEOPS 0
+#define Py_TPFLAGS_HAVE_RICHCOMPARE 0
+#define Py_TPFLAGS_HAVE_WEAKREFS 0
+#define Py_TPFLAGS_HAVE_ITER 0
+#define Py_TPFLAGS_HAVE_CLASS 0
+#define Py_TPFLAGS_HAVE_INDEX 0
+#define Py_TPFLAGS_HAVE_NEWBUFFER 0
+#define Py_TPFLAGS_GC Py_TPFLAGS_HAVE_GC
+
+/* A source that has a PyInit_ function has its slots where Python 3 has them. */
+#ifndef TINYWEAVE_SLOTS_OF_TODAY
+
+#define Py_TPFLAGS_CHECKTYPES (1UL << 40) /* no flag of Python 3: taken out again */
+
 typedef struct {
     binaryfunc nb_add;
     binaryfunc nb_subtract;
@@ -1228,19 +1246,6 @@ tw_getbuffer(PyObject *object, Py_buffer *view, int flags)
     return size < 0 ? -1 : PyBuffer_FillInfo(view, object, data, size, readonly, flags);
 }
 
-/* Flags that had a meaning once. The first one has it here. */
-#define Py_TPFLAGS_CHECKTYPES (1UL << 40)
-#define Py_TPFLAGS_HAVE_GETCHARBUFFER 0
-#define Py_TPFLAGS_HAVE_SEQUENCE_IN 0
-#define Py_TPFLAGS_HAVE_INPLACEOPS 0
-#define Py_TPFLAGS_HAVE_RICHCOMPARE 0
-#define Py_TPFLAGS_HAVE_WEAKREFS 0
-#define Py_TPFLAGS_HAVE_ITER 0
-#define Py_TPFLAGS_HAVE_CLASS 0
-#define Py_TPFLAGS_HAVE_INDEX 0
-#define Py_TPFLAGS_HAVE_NEWBUFFER 0
-#define Py_TPFLAGS_GC Py_TPFLAGS_HAVE_GC
-
 /* The slots of a number, each in its place of today. */
 static inline void
 tw_ready_number(struct tw_old_type *old, int checks_types)
@@ -1379,6 +1384,10 @@ tw_ready(PyTypeObject *type)
 #define tp_print tp_vectorcall_offset
 #define sq_slice was_sq_slice
 #define sq_ass_slice was_sq_ass_slice
+#else
+#define Py_TPFLAGS_CHECKTYPES 0
+#define tw_ready(type) (type)
+#endif
 
 #undef PyObject_New
 #define PyObject_New(type, of) ((type *)_PyObject_New(tw_ready(of)))

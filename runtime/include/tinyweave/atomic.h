@@ -2,6 +2,14 @@
 #ifndef TINYWEAVE_ATOMIC_H
 #define TINYWEAVE_ATOMIC_H
 
+/* The same numbers as in libtcc's <stdatomic.h>. */
+#define __ATOMIC_RELAXED 0
+#define __ATOMIC_CONSUME 1
+#define __ATOMIC_ACQUIRE 2
+#define __ATOMIC_RELEASE 3
+#define __ATOMIC_ACQ_REL 4
+#define __ATOMIC_SEQ_CST 5
+
 /* ---- by value ---- */
 
 /* <stdatomic.h> may come in front, or behind: then this is read once more. */

@@ -4,15 +4,35 @@
 
 #include <patchlevel.h>
 
-/* Python 3.13's own atomics know gcc, clang and MSVC only. */
+/* Python 3.13's own atomics by gcc's, see below. */
 #if PY_VERSION_HEX >= 0x030D0000
-#define Py_ATOMIC_H
+#define _Py_USE_GCC_BUILTIN_ATOMICS 1
 #endif
 
 /* ---- gcc's built-in functions ---- */
 
 #define __builtin_prefetch(...) ((void)0)
 #define __builtin_assume(condition) ((void)0)
+
+#define __builtin_inf() 1e10000
+#define __builtin_inff() ((float)1e10000)
+#define __builtin_huge_val() 1e10000
+#define __builtin_nan(text) (-(0.0f * 1e10000))
+#define __builtin_isnan(x)                                                                         \
+    ({                                                                                             \
+        double tw_x = (x);                                                                         \
+        tw_x != tw_x;                                                                              \
+    })
+#define __builtin_isinf(x)                                                                         \
+    ({                                                                                             \
+        double tw_x = (x);                                                                         \
+        tw_x == 1e10000 ? 1 : tw_x == -1e10000 ? -1 : 0;                                           \
+    })
+#define __builtin_isfinite(x)                                                                      \
+    ({                                                                                             \
+        double tw_x = (x);                                                                         \
+        tw_x - tw_x == 0;                                                                          \
+    })
 
 static inline unsigned short
 __builtin_bswap16(unsigned short value)
