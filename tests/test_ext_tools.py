@@ -56,6 +56,7 @@ def load(tmp_path, monkeypatch):
         if COMPILER is not None and module.compiler == "":
             module.customize.add_extra_compile_arg("-O0")  # the quickest to build
         module.compile(location=tmp_path, **keywords)
+        sys.modules.pop(module.name, None)  # an example of the documents may have that name
         imported = importlib.import_module(module.name)
         sys.modules.pop(module.name)
         return imported
