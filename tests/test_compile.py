@@ -395,6 +395,7 @@ def test_errors_point_into_the_source(tmp_path):
         ("void f(out double b[k]) { }", "'k' in 'double b\\[k\\]'"),
         ("struct point { int x; }; void f(struct point p) { }", "not in this version"),
         ("double f(int n, ...) { return n; }", r"a function with \.\.\. cannot"),
+        ("struct s { int a; };\nstruct s f(int x) { struct s r = {x}; return r; }", "as a result is not"),
         ("int f(int n, ...) { return n; }", r"\.\.\."),
         ("double f(int n, const double x[n]) { return sqrt(x); }", "pointer"),
         ("void f(int n, const double x[n], double s) { s = x; }", "pointer"),

@@ -104,6 +104,8 @@ def test_several_sources():
         ("double dot(int n, const double a[x.y], const double *b);", "expected"),
         ("double dot(n, a, b) int n; double *a, *b;", "K&R"),
         ("class dot;", "C\\+\\+"),
+        ("DECLARE(double, dot)(int n);", r"'DECLARE\(\.\.\.\)' has no type, and no macro"),
+        ("EXPORT double dot(int n);", r"'EXPORT' is no type, and no macro .* define_macros=\{"),
         ("double dot(int n, const double a[n] const double b[n]);", "found 'const'"),
     ],
 )

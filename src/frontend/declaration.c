@@ -198,6 +198,34 @@ declaration_find_type(struct parser *parser, const struct token *name, const str
     return load_prelude_type(parser, name, entity);
 }
 
+/* ---- Specifiers: macros that are not defined ---- */
+
+static bool
+is_in_capitals(const struct token *token)
+{
+    for (size_t i = 0; i < token->length; i++) {
+        if (token->start[i] >= 'a' && token->start[i] <= 'z') {
+            return false;
+        }
+    }
+    return token->length > 1;
+}
+
+/* "DECLARE(f)": a name in capitals with a bracket behind it. */
+static bool
+looks_like_macro(const struct parser *parser, const struct token *token)
+{
+    return is_in_capitals(token) && parse_is(parse_ahead(parser, 1), "(");
+}
+
+static int
+refuse_macro(struct parser *parser, const struct token *token)
+{
+    return parse_error(parser, token,
+                       "'%.*s(...)' has no type, and no macro of that name is defined here",
+                       parse_shown(token), token->start);
+}
+
 /* ---- Specifiers: types ---- */
 
 int
@@ -206,6 +234,14 @@ declaration_set_type(struct parser *parser, struct specifiers *specifiers,
 {
     if (type == NULL) {
         return -1;
+    }
+    const struct token *before = specifiers->type_token;
+    if (specifiers->type != NULL && specifiers->type->kind == TYPE_NAMED &&
+        is_in_capitals(before)) {
+        return parse_error(parser, before,
+                           "'%.*s' is no type, and no macro of that name is defined here: "
+                           "define_macros={\"%.*s\": \"\"} leaves it out",
+                           parse_shown(before), before->start, parse_shown(before), before->start);
     }
     if (specifiers->type != NULL || specifiers->words != 0) {
         return parse_error(parser, token,
@@ -269,6 +305,10 @@ unknown_name(struct parser *parser, struct specifiers *specifiers)
         return 0;
     }
     const struct token *name = parse_token(parser);
+    if (specifiers->context == CONTEXT_FILE && looks_like_macro(parser, name) &&
+        parse_is_specifier(parse_keyword(parse_ahead(parser, 2)))) {
+        return refuse_macro(parser, name);
+    }
     parser->met_variables |= type_variable(name);
     parser->at++;
     return declaration_set_type(parser, specifiers, name, type_make(parser, TYPE_NAMED, name));
@@ -507,18 +547,6 @@ declaration_specifier(struct parser *parser, struct specifiers *specifiers)
 
 /* ---- Specifiers: the whole ---- */
 
-/* "DECLARE(f)": a name in capitals with a bracket behind it. */
-static bool
-looks_like_macro(const struct parser *parser, const struct token *token)
-{
-    for (size_t i = 0; i < token->length; i++) {
-        if (token->start[i] >= 'a' && token->start[i] <= 'z') {
-            return false;
-        }
-    }
-    return parse_is(parse_ahead(parser, 1), "(");
-}
-
 static int
 refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
 {
@@ -532,9 +560,7 @@ refuse_no_type(struct parser *parser, const struct specifiers *specifiers)
         return parse_error(parser, token, "'%.*s' is not a type", parse_shown(token), token->start);
     }
     if (parse_is_name(token) && looks_like_macro(parser, token)) {
-        return parse_error(parser, token,
-                           "'%.*s(...)' has no type, and no macro of that name is defined here",
-                           parse_shown(token), token->start);
+        return refuse_macro(parser, token);
     }
     if (parse_is_name(token)) {
         return parse_error(parser, token, "'%.*s' has no type: C99 has no implicit int",

@@ -551,6 +551,37 @@ check_wanted(const struct program *program, const struct plans *plans, struct sp
     return 0;
 }
 
+/* The first declaration of that name in a unit, its definition before others; NULL: none. */
+static const struct declaration *
+find_named(const struct translation *unit, const char *name)
+{
+    const struct declaration *found = NULL;
+    for (size_t i = 0; i < unit->declarations.count; i++) {
+        const struct declaration *declaration = &unit->declarations.items[i];
+        if (declaration->name != NULL && token_is(declaration->name, name) &&
+            (found == NULL || declaration->is_definition)) {
+            found = declaration;
+        }
+    }
+    return found;
+}
+
+int
+program_refuse(const struct program *program, const struct plan *plan, const char *reason,
+               struct spot *spot)
+{
+    *spot = (struct spot){0};
+    for (size_t i = 0; i <= program->count; i++) {
+        const struct translation *unit = i == 0 ? &program->declare : &program->units[i - 1];
+        const struct declaration *found = unit->count == 0 ? NULL : find_named(unit, plan->name);
+        if (found != NULL) {
+            return spot_fail(spot, source_of(unit, found->name), found->name, "%s(): %s",
+                             plan->name, reason);
+        }
+    }
+    return -1;
+}
+
 /* Something must be callable. */
 static int
 check_plans(const struct program *program, const struct plans *plans, struct spot *spot)
@@ -569,8 +600,11 @@ check_plans(const struct program *program, const struct plans *plans, struct spo
         return spot_fail(spot, last, last->tokens.count > 0 ? last->tokens.items : end,
                          "the source defines no function that is not static");
     }
-    return spot_fail(spot, last, end, "no function can be called from Python: %s(): %s",
-                     plans->items[0].name, plans->items[0].refusal);
+    if (program_refuse(program, &plans->items[0], plans->items[0].refusal, spot) < 0 &&
+        spot->message[0] != '\0') {
+        return -1;
+    }
+    return spot_fail(spot, last, end, "%s(): %s", plans->items[0].name, plans->items[0].refusal);
 }
 
 /* Names of structs and constants hang on no function. */
@@ -621,37 +655,6 @@ program_read(struct program *program, struct plans *plans, struct spot *spot)
         return -1;
     }
     return check_wanted(program, plans, spot) < 0 ? -1 : check_plans(program, plans, spot);
-}
-
-/* The first declaration of that name in a unit, its definition before others; NULL: none. */
-static const struct declaration *
-find_named(const struct translation *unit, const char *name)
-{
-    const struct declaration *found = NULL;
-    for (size_t i = 0; i < unit->declarations.count; i++) {
-        const struct declaration *declaration = &unit->declarations.items[i];
-        if (declaration->name != NULL && token_is(declaration->name, name) &&
-            (found == NULL || declaration->is_definition)) {
-            found = declaration;
-        }
-    }
-    return found;
-}
-
-int
-program_refuse(const struct program *program, const struct plan *plan, const char *reason,
-               struct spot *spot)
-{
-    *spot = (struct spot){0};
-    for (size_t i = 0; i <= program->count; i++) {
-        const struct translation *unit = i == 0 ? &program->declare : &program->units[i - 1];
-        const struct declaration *found = unit->count == 0 ? NULL : find_named(unit, plan->name);
-        if (found != NULL) {
-            return spot_fail(spot, source_of(unit, found->name), found->name, "%s(): %s",
-                             plan->name, reason);
-        }
-    }
-    return -1;
 }
 
 static void

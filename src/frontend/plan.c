@@ -690,7 +690,11 @@ plan_result(struct planner *planner)
         plan->returned.readonly = (target->qualifiers & QUALIFIER_CONST) != 0;
     }
     else {
-        refuse(planner, NULL, "a result of this type is not in this version");
+        refuse(planner, NULL,
+               type->kind == TYPE_STRUCT || type->kind == TYPE_UNION
+                   ? "a struct or union as a result is not in this version; return a pointer, or "
+                     "fill in an out parameter"
+                   : "a result of this type is not in this version");
     }
     return 0;
 }
