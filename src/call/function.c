@@ -764,10 +764,20 @@ part_read(struct invocation *invocation, int index, int written)
     return 0;
 }
 
+/* What C's writes reach in the end: of a copy that is written back, the user's array. NULL: an address. */
+static PyObject *
+written_array(const struct invocation *invocation, int index)
+{
+    PyObject *array = invocation->arrays[index];
+    bool copy = array != NULL && array != invocation->given[index] &&
+                PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_WRITEBACKIFCOPY);
+    return copy ? PyArray_BASE((PyArrayObject *)array) : array;
+}
+
 static int
 refuse_overlap(const struct invocation *invocation, int index, int other)
 {
-    PyObject *one = invocation->given[index], *two = invocation->given[other];
+    PyObject *one = written_array(invocation, index), *two = written_array(invocation, other);
     int overlap = one == NULL || two == NULL ? 0 : arrays_overlap(one, two);
     if (overlap > 0) {
         PyErr_Format(PyExc_ValueError, "%s(): '%s' and '%s' share memory, and both are written to",
