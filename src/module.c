@@ -506,7 +506,8 @@ free_module(void *pointer)
     formula_classes_free(state);
     Py_CLEAR(state->ufuncs);
     Py_CLEAR(state->errstate);
-    if (state->helpers != NULL && state->extensions == 0) { /* modules call them to the very end */
+    /* modules, and C's threads, call them to the very end */
+    if (state->helpers != NULL && state->extensions == 0 && !state->code_stays) {
         image_free(state->helpers);
     }
     free_heap(state->heap);

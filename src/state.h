@@ -79,6 +79,8 @@ struct state {
     size_t memory_hits;
     size_t
         extensions; /* modules whose init code was entered: their code stays (call/extension.c) */
+    bool
+        code_stays; /* the interpreter is ending, and C's threads may still be in a Library (call/library.c) */
     size_t load_errors; /* objects from disk the loader refused */
 #define FIELD(name) PyObject *name_##name;
     STATE_NAMES(FIELD)

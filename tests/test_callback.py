@@ -835,3 +835,30 @@ def test_the_end_of_the_interpreter(thread):
     code = f"THREAD = {thread}\n{END}"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout, result.stderr) == (0, "over\n", "")
+
+
+RUNS_ON = """
+import time
+import tinyweave as tw
+
+lib = tw.compile('''
+#include <pthread.h>
+static double (*kept)(double);
+static void *run(void *data) { for (;;) kept(1.5); return NULL; }
+void start(double (*f)(double))
+{
+    pthread_t thread;
+    kept = f;
+    pthread_create(&thread, NULL, run, NULL);
+}''', libraries=["pthread"])
+lib.start(lambda x: x + 1)
+time.sleep(0.05)
+print("over")
+"""
+
+
+def test_a_library_stays_when_the_interpreter_ends():
+    """A thread of C that nobody stops runs the Library's code until the process is gone."""
+    for _ in range(3):
+        result = subprocess.run([sys.executable, "-c", RUNS_ON], capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "over\n", "")

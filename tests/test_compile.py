@@ -614,3 +614,9 @@ def test_a_parameter_called_out():
     f = tw.compile("void f(out double out[3]) { out[0] = 1; }").f
     assert str(inspect.signature(f)) == "(*, out=None)"
     assert f()[0] == 1
+
+
+def test_ragged_lists_name_the_parameter():
+    f = tw.compile("double f(int n, const double a[n]) { return n; }").f
+    with pytest.raises(ValueError, match=r"f\(\): 'a' makes no array: .*inhomogeneous"):
+        f([[1, 2], [3]])

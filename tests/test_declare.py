@@ -351,3 +351,15 @@ def test_a_list_that_is_wrong():
         tw.compile("U f(U x) { return x; }", U="x")
     with pytest.raises(TypeError, match="no argument tells what U is"):
         tw.compile("void f(int n, out U x[n]) { }").f(3)
+
+
+# ---- The C library ----
+
+
+def test_the_c_library_needs_no_name():
+    lib = tw.compile(headers=["<sys/resource.h>"], functions=["getrusage"])
+    usage = np.zeros(1, lib.dtypes["rusage"])
+    assert lib.getrusage(lib.RUSAGE_SELF, usage) == 0 and usage["ru_maxrss"] > 0
+    assert tw.compile(declare="int getpagesize(void);").getpagesize() == os.sysconf("SC_PAGESIZE")
+    with pytest.raises(tw.CompileError, match="undefined symbol 'no_such_function'"):
+        tw.compile(declare="int no_such_function(void);")

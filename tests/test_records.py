@@ -4,6 +4,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+from array import array as array_of
 
 import numpy as np
 import pytest
@@ -381,3 +382,96 @@ def test_buffers_of_char():
         lib.upper("abc")
     with pytest.raises(ValueError, match="read-only"):
         lib.upper(memoryview(b"abc"))
+
+
+def test_only_bytes_and_texts_are_buffers_of_char():
+    """C would write over the pointers of objects, and no float is a char."""
+    lib = tw.compile("""
+    void clear(int n, char s[n]) { for (int i = 0; i < n; i++) s[i] = 0; }
+    int total(int n, const char s[n]) { int t = 0; for (int i = 0; i < n; i++) t += s[i]; return t; }
+    """)
+    for value in (np.array([None]), np.zeros(3), np.array(["abc"]), array_of("d", [1.0])):
+        with pytest.raises(TypeError, match=r"clear\(\): 's'"):
+            lib.clear(value)
+        with pytest.raises(TypeError, match=r"total\(\): 's'"):
+            lib.total(value)
+
+
+def test_strided_buffers_of_char():
+    lib = tw.compile("""
+    void clear(int n, char s[n]) { for (int i = 0; i < n; i++) s[i] = 'x'; }
+    int total(int n, const char s[n]) { int t = 0; for (int i = 0; i < n; i++) t += s[i]; return t; }
+    """)
+    buffer = bytearray(b"abcd")
+    lib.clear(memoryview(buffer)[::2])
+    assert buffer == b"xbxd"
+    strings = np.array([b"ab", b"cd", b"ef"])
+    assert lib.total(strings[::2]) == sum(b"abef")
+    with pytest.raises(ValueError, match=r"clear\(\): 's' must be C-contiguous"):
+        lib.clear(strings[::2])
+    assert sys.getrefcount(strings) == 2
+
+
+def test_texts_are_rows_of_char():
+    lib = tw.compile(
+        "void mark(int n, int w, char s[n][w]) { for (int i = 0; i < n; i++) s[i][w - 1] = 'a' + i; }"
+    )
+    names = np.array([b"xyz", b"xyz"])
+    lib.mark(names)
+    assert names.tolist() == [b"xya", b"xyb"]
+
+
+def test_buffers_of_unsigned_char():
+    lib = tw.compile("void fill(int n, unsigned char b[n]) { for (int i = 0; i < n; i++) b[i] = 200; }")
+    buffer = bytearray(3)
+    lib.fill(buffer)
+    assert buffer == b"\xc8" * 3
+    with pytest.raises(TypeError, match=r"fill\(\): 'b'"):
+        lib.fill(np.zeros(3, "i1"))
+
+
+def test_texts_are_not_cut():
+    variables = tw.compile("char names[2][4]; int f(void) { return 0; }")
+    variables.names = ["abcd", b"e"]
+    assert variables.names.tolist() == [b"abcd", b"e"]
+    with pytest.raises(ValueError, match="'names' has 5 values for the 4 bytes"):
+        variables.names = ["abcde", "f"]
+    with pytest.raises(TypeError, match="'names' must be str or bytes"):
+        variables.names = [1, 2]
+    with pytest.raises(ValueError, match=r"'names' has shape \(3,\), which does not broadcast to \(2,\)"):
+        variables.names = ["a", "b", "c"]
+    assert variables.names.tolist() == [b"abcd", b"e"]
+
+
+# ---- Limits and overlap ----
+
+
+def test_more_dimensions_than_numpy_has():
+    many = "[1]" * 70
+    lib = tw.compile(f"int deep{many}; struct s {{ int a{many}; }}; int f(struct s *p) {{ return p == 0; }}")
+    with pytest.raises(AttributeError, match="more dimensions than NumPy"):
+        lib.deep  # noqa: B018
+    assert lib.f(None) == 1 and "s" not in lib.dtypes
+    with pytest.raises(tw.CompileError, match="at most 64 dimensions"):
+        tw.compile(f"static int x{many}; int (*f(void)){many} {{ return &x; }}")
+
+
+def test_overlap_of_what_is_no_array():
+    """Addresses have no extent, scalars and bytearrays the memory they stand for."""
+    lib = tw.compile("""
+    struct pair { int a, b; };
+    int same(struct pair *a, struct pair *b) { return a == b; }
+    void both(char *a, char *b) {}
+    """)
+    pairs = np.zeros(3, lib.dtypes["pair"])
+    assert lib.same(None, None) == lib.same(16, 16) == 1
+    assert lib.same(None, pairs) == lib.same(pairs, 16) == lib.same(pairs[0], pairs[1]) == 0
+    for a, b in ((pairs[0], pairs[0]), (pairs[0], pairs), (pairs[::2], pairs[2])):
+        with pytest.raises(ValueError, match="'a' and 'b' share memory"):
+            lib.same(a, b)
+    assert lib.same(pairs[::2], pairs[1]) == 0
+    buffer = bytearray(8)
+    lib.both(buffer, bytearray(8))
+    lib.both(memoryview(buffer)[:4], memoryview(buffer)[4:])
+    with pytest.raises(ValueError, match="'a' and 'b' share memory"):
+        lib.both(buffer, memoryview(buffer)[4:])

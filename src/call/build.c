@@ -205,6 +205,23 @@ build_headers(const struct build *build, struct buffer *headers)
     }
 }
 
+/* What declare= and headers speak of may be the C library's, which stands behind those the user names. */
+static int
+add_c_library(struct build *build)
+{
+    char *names[] = {"c"};
+    struct strings c_library = {.items = names, .count = 1};
+    struct strings none = {0};
+    struct problem problem = {PROBLEM_NONE, ""};
+    bool apart = build->program.declare.count > 0 || build->program.headers.count > 0;
+    if (apart && library_find_all(&c_library, &none, &build->unit.libraries, &problem) < 0 &&
+        problem.kind == PROBLEM_MEMORY) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
 /* The kernel for what the type variables stand for, from the caches or the compiler. */
 struct kernel *
 build_kernel(struct build *build, const struct plans *plans, const struct binding *binding)
@@ -213,7 +230,7 @@ build_kernel(struct build *build, const struct plans *plans, const struct bindin
         PyErr_NoMemory();
         return NULL;
     }
-    if (add_system_folders(build) < 0 || build_libraries(build) < 0) {
+    if (add_system_folders(build) < 0 || build_libraries(build) < 0 || add_c_library(build) < 0) {
         return NULL;
     }
     struct problem problem = {PROBLEM_NONE, ""};

@@ -83,8 +83,8 @@ static _Thread_local struct callback_run *innermost;
 
 /* ---- The interpreter's end ---- */
 
-static bool
-python_is_ending(void)
+bool
+callback_python_is_ending(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
     return !Py_IsInitialized() || Py_IsFinalizing();
@@ -597,7 +597,7 @@ callback_enter(struct callback *callback, slot *slots)
 {
     slots[callback->result_slot][0] = slots[callback->result_slot][1] = 0;
     bool began_late = innermost != NULL && innermost->ending;
-    if (python_is_ending() && !began_late) {
+    if (callback_python_is_ending() && !began_late) {
         return;
     }
     long long values[callback->plan->count + 1];
@@ -619,7 +619,7 @@ callback_enter(struct callback *callback, slot *slots)
 static void
 free_thunk(struct callback *callback)
 {
-    if (callback->image != NULL && python_is_ending()) {
+    if (callback->image != NULL && callback_python_is_ending()) {
         return;
     }
     if (callback->image != NULL) {
@@ -1131,7 +1131,7 @@ callback_run_enter(struct callback_run *run, struct kernel *kernel, call_code *c
 {
     run->values = values;
     pass_user_data(run, slots);
-    run->ending = python_is_ending();
+    run->ending = callback_python_is_ending();
     run->outer = innermost;
     innermost = run;
     int result = run->calls_python || run->needs.gil || run->needs.prints

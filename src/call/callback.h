@@ -17,6 +17,9 @@
 
 enum { CALLBACKS_KEPT = 1024 };
 
+/* Whether the interpreter has begun to end: from then on C's threads do without Python. */
+bool callback_python_is_ending(void);
+
 /* ---- Of a Library ---- */
 
 struct callbacks;

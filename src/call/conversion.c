@@ -861,6 +861,19 @@ convert_large(const struct conversion *to, PyObject *value, PyArrayObject *array
     return result;
 }
 
+/* Says of which parameter the ValueError is that is set. */
+static void
+fail_ragged(const struct conversion *to)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    fail(to, PyExc_ValueError, "makes no array: %S", value);
+    Py_XDECREF(traceback);
+    Py_XDECREF(value);
+    Py_XDECREF(type);
+}
+
 /* Whatever is no ndarray. */
 static PyObject *
 convert_other(const struct conversion *to, PyObject *value)
@@ -868,6 +881,10 @@ convert_other(const struct conversion *to, PyObject *value)
     PyArrayObject *array =
         (PyArrayObject *)PyArray_FromAny(value, NULL, 0, 0, NPY_ARRAY_ENSUREARRAY, NULL);
     if (array == NULL) {
+        if ((PyList_Check(value) || PyTuple_Check(value)) &&
+            PyErr_ExceptionMatches(PyExc_ValueError)) {
+            fail_ragged(to);
+        }
         return NULL;
     }
     int type = PyArray_TYPE(array);

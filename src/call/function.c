@@ -440,22 +440,64 @@ take_records(struct invocation *invocation, int index)
                                                                       invocation->given[index]);
 }
 
-/* A buffer of bytes, whatever its items are: bytearray, an array of dtype S8 ... The value itself where it is
- * none. A new reference. */
+/* The bytes of a contiguous array of texts: with an axis more where the parameter has one, else along one axis. */
 static PyObject *
-text_array(PyObject *value)
+text_bytes(const struct conversion *to, PyArrayObject *texts, int dimensions)
 {
-    bool bytes = PyArray_Check(value) && PyArray_TYPE((PyArrayObject *)value) == NPY_BYTE;
-    if (bytes || PyBytes_Check(value) || !PyObject_CheckBuffer(value)) {
+    npy_intp shape[NPY_MAXDIMS] = {PyArray_NBYTES(texts)};
+    bool inner = dimensions > 1 && dimensions == PyArray_NDIM(texts) + 1;
+    if (inner) {
+        memcpy(shape, PyArray_DIMS(texts), (size_t)PyArray_NDIM(texts) * sizeof(*shape));
+        shape[dimensions - 1] = PyArray_ITEMSIZE(texts);
+    }
+    int flags = PyArray_ISWRITEABLE(texts) ? NPY_ARRAY_CARRAY : NPY_ARRAY_CARRAY_RO;
+    PyObject *bytes = PyArray_New(&PyArray_Type, inner ? dimensions : 1, shape, to->type, NULL,
+                                  PyArray_DATA(texts), 0, flags, NULL);
+    PyObject *owner = Py_NewRef((PyObject *)texts);
+    if (bytes == NULL) {
+        Py_DECREF(owner);
+    }
+    else if (PyArray_SetBaseObject((PyArrayObject *)bytes, owner) < 0) {
+        Py_CLEAR(bytes);
+    }
+    return bytes;
+}
+
+/* What has a buffer of bytes or of texts, as bytearray and arrays of dtype S8 do, as an array of C's characters;
+ * any other value as it is. A new reference, or NULL with an exception. */
+static PyObject *
+text_array(const struct conversion *to, PyObject *value, int dimensions, bool in)
+{
+    if (PyBytes_Check(value) || !PyObject_CheckBuffer(value)) {
         return Py_NewRef(value);
     }
-    return PyArray_FromBuffer(value, PyArray_DescrFromType(NPY_BYTE), -1, 0);
+    int flags = NPY_ARRAY_ENSUREARRAY | (in ? NPY_ARRAY_C_CONTIGUOUS : 0);
+    PyObject *array = PyArray_FromAny(value, NULL, 0, 0, flags, NULL);
+    PyArrayObject *texts = (PyArrayObject *)array;
+    PyObject *result;
+    if (array != NULL && PyArray_TYPE(texts) == NPY_UBYTE) {
+        result = PyArray_View(texts, PyArray_DescrFromType(to->type), &PyArray_Type);
+    }
+    else if (array == NULL || PyArray_TYPE(texts) != NPY_STRING) {
+        return array;
+    }
+    else if (PyArray_IS_C_CONTIGUOUS(texts)) {
+        result = text_bytes(to, texts, dimensions);
+    }
+    else {
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): '%s' must be C-contiguous, as its texts are written to (%s)",
+                     to->function, to->parameter, to->declaration);
+        result = NULL;
+    }
+    Py_DECREF(array);
+    return result;
 }
 
 static PyObject *
-convert_text(const struct conversion *to, PyObject *value, bool in)
+convert_text(const struct conversion *to, PyObject *value, int dimensions, bool in)
 {
-    PyObject *array = text_array(value);
+    PyObject *array = text_array(to, value, dimensions, in);
     PyObject *result = NULL;
     if (array != NULL) {
         result = in ? convert_array(to, array) : convert_inout(to, array);
@@ -483,9 +525,10 @@ take_array(struct invocation *invocation, int index)
     }
     else {
         struct conversion to = conversion_of(invocation, index);
-        invocation->arrays[index] = parameter->is_text ? convert_text(&to, value, in)
-                                    : in               ? convert_array(&to, value)
-                                                       : convert_inout(&to, value);
+        invocation->arrays[index] = parameter->is_text
+                                        ? convert_text(&to, value, parameter->dimensions, in)
+                                    : in ? convert_array(&to, value)
+                                         : convert_inout(&to, value);
     }
     if (invocation->arrays[index] == NULL) {
         return -1;
@@ -764,10 +807,20 @@ part_read(struct invocation *invocation, int index, int written)
     return 0;
 }
 
+/* What C's writes reach in the end: of a copy that is written back, the user's array. NULL: an address. */
+static PyObject *
+written_array(const struct invocation *invocation, int index)
+{
+    PyObject *array = invocation->arrays[index];
+    bool copy = array != NULL && array != invocation->given[index] &&
+                PyArray_CHKFLAGS((PyArrayObject *)array, NPY_ARRAY_WRITEBACKIFCOPY);
+    return copy ? PyArray_BASE((PyArrayObject *)array) : array;
+}
+
 static int
 refuse_overlap(const struct invocation *invocation, int index, int other)
 {
-    PyObject *one = invocation->given[index], *two = invocation->given[other];
+    PyObject *one = written_array(invocation, index), *two = written_array(invocation, other);
     int overlap = one == NULL || two == NULL ? 0 : arrays_overlap(one, two);
     if (overlap > 0) {
         PyErr_Format(PyExc_ValueError, "%s(): '%s' and '%s' share memory, and both are written to",

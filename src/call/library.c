@@ -265,6 +265,24 @@ library_traverse(PyObject *self, visitproc visit, void *arg)
     return callbacks_traverse(library->shared.callbacks, visit, arg);
 }
 
+/* Gives the code back. When the interpreter is ending it stays: a thread that C started may run it to the very
+ * end. */
+static void
+release_kernels(struct library *library)
+{
+    size_t count = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
+    bool stays = callback_python_is_ending();
+    for (size_t i = 0; i < count; i++) {
+        if (library->kernels[i] != NULL && !stays) {
+            kernel_release(library->kernels[i]);
+        }
+        else if (library->kernels[i] != NULL) {
+            library->kernels[i]->state->code_stays = true;
+        }
+    }
+    PyMem_Free(library->kernels);
+}
+
 static void
 library_dealloc(PyObject *self)
 {
@@ -277,13 +295,7 @@ library_dealloc(PyObject *self)
     Py_CLEAR(library->functions);
     Py_CLEAR(library->constants);
     callbacks_free(library->shared.callbacks);
-    size_t kernels = library->kernels == NULL ? 0 : binding_count(library->plans.variables);
-    for (size_t i = 0; i < kernels; i++) {
-        if (library->kernels[i] != NULL) {
-            kernel_release(library->kernels[i]);
-        }
-    }
-    PyMem_Free(library->kernels);
+    release_kernels(library);
     plans_free(&library->plans);
     for (int i = 0; i < TYPE_VARIABLES; i++) {
         free(library->shared.letters[i]);

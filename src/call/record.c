@@ -448,6 +448,58 @@ set_number(const struct conversion *to, void *data, PyObject *value)
     return 0;
 }
 
+/* Texts for an array of char, none longer than its room: NumPy would cut them. */
+static PyObject *
+texts_array(const struct conversion *to, const struct plan_field *field, PyObject *value)
+{
+    PyObject *array = PyArray_FromAny(value, NULL, 0, 0, NPY_ARRAY_ENSUREARRAY, NULL);
+    if (array == NULL) {
+        return NULL;
+    }
+    PyArray_Descr *dtype = PyArray_DESCR((PyArrayObject *)array);
+    npy_intp length = PyDataType_ELSIZE(dtype);
+    bool unicode = dtype->type_num == NPY_UNICODE;
+    length /= unicode ? (npy_intp)sizeof(npy_ucs4) : 1;
+    if (!unicode && dtype->type_num != NPY_STRING) {
+        PyErr_Format(PyExc_TypeError, "%s(): '%s' must be str or bytes, not of dtype %S (%s)",
+                     to->function, to->parameter, dtype, to->declaration);
+        Py_CLEAR(array);
+    }
+    else if ((size_t)length > field->itemsize) {
+        wrong_length(to, length, (Py_ssize_t)field->itemsize, "bytes there is room for");
+        Py_CLEAR(array);
+    }
+    return array;
+}
+
+static int
+wrong_variable_shape(const struct conversion *to, PyArrayObject *given, PyArrayObject *wanted)
+{
+    PyObject *shape = PyArray_IntTupleFromIntp(PyArray_NDIM(given), PyArray_SHAPE(given));
+    PyObject *expected = PyArray_IntTupleFromIntp(PyArray_NDIM(wanted), PyArray_SHAPE(wanted));
+    if (shape != NULL && expected != NULL) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s(): '%s' has shape %R, which does not broadcast to %R (%s)", to->function,
+                     to->parameter, shape, expected, to->declaration);
+    }
+    Py_XDECREF(shape);
+    Py_XDECREF(expected);
+    return -1;
+}
+
+/* Whether NumPy broadcasts the one shape to the other. */
+static bool
+broadcasts(PyArrayObject *array, PyArrayObject *to)
+{
+    int more = PyArray_NDIM(array) - PyArray_NDIM(to);
+    bool fits = true;
+    for (int i = 0; i < PyArray_NDIM(array); i++) {
+        npy_intp length = PyArray_DIM(array, i);
+        fits &= length == 1 || (i >= more && length == PyArray_DIM(to, i - more));
+    }
+    return fits;
+}
+
 /* An array of the right dtype, or one that broadcasts, into the variable's memory. */
 static int
 set_array(const struct plan_variable *variable, const struct records *records,
@@ -456,12 +508,18 @@ set_array(const struct plan_variable *variable, const struct records *records,
     PyObject *target = variable_array(variable, records, data, owner);
     bool record = plan_is_record(variable->field.type);
     bool text = variable->field.type == NPY_STRING;
-    PyObject *source = target == NULL ? NULL
-                       : record       ? record_array(to, records, variable->field.type, value)
-                       : text         ? PyArray_FromAny(value, NULL, 0, 0, 0, NULL)
-                                      : convert_array(to, value);
-    int result =
-        source == NULL ? -1 : PyArray_CopyInto((PyArrayObject *)target, (PyArrayObject *)source);
+    PyArrayObject *source =
+        (PyArrayObject *)(target == NULL ? NULL
+                          : record       ? record_array(to, records, variable->field.type, value)
+                          : text         ? texts_array(to, &variable->field, value)
+                                         : convert_array(to, value));
+    int result = -1;
+    if (source != NULL && !broadcasts(source, (PyArrayObject *)target)) {
+        wrong_variable_shape(to, source, (PyArrayObject *)target);
+    }
+    else if (source != NULL) {
+        result = PyArray_CopyInto((PyArrayObject *)target, source);
+    }
     Py_XDECREF(source);
     Py_XDECREF(target);
     return result;

@@ -270,6 +270,14 @@ plan_record_access(struct planner *planner, struct plan_parameter *parameter,
                                          : "arrays of this type are not in this version");
 }
 
+static void
+check_dimensions(struct planner *planner, const struct plan_parameter *array)
+{
+    if (array->dimensions > NPY_MAXDIMS) {
+        refuse(planner, array, "NumPy's arrays have at most 64 dimensions");
+    }
+}
+
 /* The role of an array or of a pointer to numbers. */
 static void
 plan_access(struct planner *planner, struct plan_parameter *parameter, const struct type *element,
@@ -278,7 +286,8 @@ plan_access(struct planner *planner, struct plan_parameter *parameter, const str
     bool is_const = (element->qualifiers & QUALIFIER_CONST) != 0;
     parameter->role = word == WORD_OUT ? ROLE_OUT : is_const ? ROLE_IN : ROLE_INOUT;
     parameter->type = note_variable(planner->plan, number_of(element, planner->context->variables));
-    parameter->is_text = element->kind == TYPE_BASIC && element->basic == BASIC_CHAR;
+    parameter->is_text = element->kind == TYPE_BASIC &&
+                         (element->basic == BASIC_CHAR || element->basic == BASIC_UCHAR);
     if (parameter->type == PLAN_NONE) {
         plan_record_access(planner, parameter, element);
     }
@@ -349,9 +358,7 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
     }
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||
                  parameter->role == ROLE_NUMBER_OUT;
-    if (parameter->dimensions > NPY_MAXDIMS) {
-        refuse(planner, parameter, "NumPy's arrays have at most 64 dimensions");
-    }
+    check_dimensions(planner, parameter);
     if (parameter->role == ROLE_OUT && parameter->dimensions < 0) {
         bool record = plan_is_record(parameter->type);
         parameter->role = record ? ROLE_OUT : ROLE_NUMBER_OUT;
@@ -652,6 +659,7 @@ plan_result_array(struct planner *planner, const struct type *target)
     if (returned->type == PLAN_NONE) {
         refuse(planner, NULL, "a result of this type is not in this version");
     }
+    check_dimensions(planner, returned);
     return plan_extents(planner, returned, target);
 }
 

@@ -124,7 +124,7 @@ struct plan_parameter {
     int type;      /* of a number, or of an array's elements */
     bool readonly; /* ROLE_POINTER: to const */
     bool is_array; /* ROLE_OBJECT: a PyArrayObject */
-    bool is_text;  /* an array of char: any buffer of bytes will do */
+    bool is_text;  /* an array of char or unsigned char: any buffer of bytes will do */
     bool apart;   /* ROLE_HIDDEN: a size that is no parameter in C; it stands behind all that are */
     int argument; /* its place among Python's arguments; -1: none */
     int out;      /* its place among the array results; -1 */

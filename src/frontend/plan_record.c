@@ -60,6 +60,10 @@ fill_field(struct plans *plans, const struct type *type, long long elements,
            struct plan_field *field, const char **reason)
 {
     const struct type *element = plan_element(type, &field->dimensions);
+    if (field->dimensions > NPY_MAXDIMS) {
+        *reason = "an array of more dimensions than NumPy's, 64";
+        return -1;
+    }
     if (fill_shape(plans, type, elements, field, reason) < 0) {
         return -1;
     }
