@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <numpy/ndarraytypes.h>
+#include "numpy.h"
 
 #include "../frontend/function.h"
 #include "call.h"

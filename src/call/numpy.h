@@ -5,6 +5,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#ifdef NPY_ABI_VERSION
+#error "NumPy's own headers come after this one: before it they bring tables of their own, which nobody fills"
+#endif
 #define PY_ARRAY_UNIQUE_SYMBOL tinyweave_array_api
 #define PY_UFUNC_UNIQUE_SYMBOL tinyweave_ufunc_api
 #ifndef TINYWEAVE_IMPORTS_NUMPY /* which one file defines, where the tables then lie */
