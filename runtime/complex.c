@@ -1,9 +1,8 @@
 /* complex.c: the functions behind tw_add, tw_mul and their kin of user code. */
 #include "complex.h"
 
-#define COMPLEX(name) complex_##name
-#define COMPLEX_F(name) complex_##name##f
-#include "include/tinyweave/complex_functions.h"
+#define TW_FUNCTION /* for others to link to */
+#include "include/tinyweave/complex.h"
 
 void
 complex_return(struct call *call, tw_complex value)

@@ -680,6 +680,54 @@ def test_save_complex_functions(tmp_path, gcc):
             assert complex(function(*values)) == model(*map(dtype, values))
 
 
+ANY_NUMBER = """
+#include <complex.h>
+T f(T x, T y) { return tw_cast(T, tw_add(tw_sqrt(x), tw_div(x, y), tw_mul(x, y, 2), tw_neg(y), tw_arg(x))); }
+void each(long n, const T x[n], const T y[n], out T r[n])
+{
+    for (long i = 0; i < n; i++)
+        r[i] = tw_cast(T, tw_eq(x[i], y[i]) ? tw_abs2(x[i]) : tw_abs(tw_sub(x[i], tw_conj(y[i]))));
+}
+"""
+
+ANY_NUMBER_FROM_C = """
+#include "kernels.h"
+#include <stdio.h>
+int main(void)
+{
+    tw_complex x = {1.5, -2}, y = {0.25, 3}, z = f_complex128(x, y);
+    tw_complexf xf = {1.5f, -2}, yf = {0.25f, 3}, zf = f_complex64(xf, yf);
+    printf("%a %a ", f_float64(1.5, -2), (double)f_float32(1.5f, -2));
+    printf("%a %a %a %a", z.real, z.imag, zf.real, zf.imag);
+    return 0;
+}
+"""
+
+
+def test_save_arithmetic_of_any_number(tmp_path, gcc):
+    """The saved functions give the results of the Library's, through ctypes and from C."""
+    lib = tw.compile(ANY_NUMBER, T="fdFD")
+    build(lib, tmp_path)
+    saved = ctypes.CDLL(tmp_path / "kernels.so")
+    for letter in "fdFD":
+        one, dtype = tw.compile(ANY_NUMBER, T=letter), np.dtype(letter)
+        x, y = np.array([[1.5 - 2j, 3, 0.25 + 1j], [-0.5 + 1j, 3, 7 - 2j]])
+        x, y = (x, y) if dtype.kind == "c" else (x.real, y.real)
+        x, y = x.astype(dtype), y.astype(dtype)
+        f, each = saved[f"f_{dtype}"], saved[f"each_{dtype}"]
+        for function, model in (f, one.f.ctypes), (each, one.each.ctypes):
+            function.argtypes, function.restype = model.argtypes, model.restype
+        for i in range(3):
+            assert complex(f(x[i], y[i])) == one.f(x[i], y[i])
+        result = np.zeros_like(x)
+        each(3, x, y, result)
+        assert result.tobytes() == one.each(x, y).tobytes()
+    parts = map(float.fromhex, run_c(tmp_path, ANY_NUMBER_FROM_C).split())
+    z, w = lib.f(1.5 - 2j, 0.25 + 3j), lib.f(np.complex64(1.5 - 2j), np.complex64(0.25 + 3j))
+    expected = lib.f(1.5, -2.0), lib.f(np.float32(1.5), np.float32(-2)), z.real, z.imag, w.real, w.imag
+    assert tuple(parts) == expected
+
+
 def test_save_several_units(tmp_path, gcc):
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "shared.h").write_text(

@@ -458,6 +458,40 @@ def test_complex_arithmetic_is_that_of_inline(way, load):
             assert a.tobytes() == b.tobytes()
 
 
+FUNCTIONS = (
+    "abs abs2 arg conj imag real neg sqrt exp log sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh"
+)
+OPERATORS = "add sub mul div pow eq"
+
+
+def number_expressions():
+    """Each macro for numbers with each type of its operands."""
+    types = ["double", "float", "int", "tw_complex", "tw_complexf"]
+    plain, other = ["i", "d", "f", "c", "z"], ["(unsigned)i", "(short)i", "(const unsigned char)i"]
+    for x in plain + other:
+        yield from (f"tw_{name}({x})" for name in FUNCTIONS.split())
+        yield from (f"tw_cast({kind}, {x})" for kind in types)
+    for x, y in [*itertools.product(plain, repeat=2), *itertools.product(["i", "c"], other)]:
+        yield from (f"tw_{name}({x}, {y})" for name in OPERATORS.split())
+    for count in range(2, 9):
+        yield from (f"tw_{name}({', '.join((plain * 2)[:count])})" for name in ("add", "mul"))
+    yield "tw_add(tw_mul(z, tw_add(c, tw_div(d, z), i)), tw_neg(tw_sqrt(tw_sub(z, c))), tw_makef(1, 2))"
+
+
+def test_numbers_of_any_type(way, load):
+    """The same bits as inline's, and no warnings."""
+    expressions = list(number_expressions())
+    values = {"i": 3, "d": 2.5, "f": np.float32(1.5), "z": 1.5 - 2j, "c": np.complex64(0.5 + 1j)}
+    code = "\n".join(f"A1({i}) = tw_cast(tw_complex, {text});" for i, text in enumerate(expressions))
+    a, b = np.zeros((2, len(expressions)), complex)
+    module = new_module(one(code, a=a, **values))
+    strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"] if way == "native" else []
+    load(module, extra_compile_args=strict).f(a, *values.values())
+    tw.inline(code, ["a", *values], {"a": b, **values})
+    differ = np.flatnonzero(np.any(a.view("l").reshape(-1, 2) != b.view("l").reshape(-1, 2), axis=1))
+    assert not [(expressions[i], a[i], b[i]) for i in differ]
+
+
 def test_printf_is_c_s_own(way, load, tmp_path, capfd):
     load(new_module(one('printf("%ld\\n", n); fflush(stdout);', n=1))).f(5)
     assert capfd.readouterr().out == "5\n" or way == "tinyweave"
@@ -881,6 +915,13 @@ def test_a_compiler_that_is_named_must_be_there(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYWEAVE_CC", "nosuchcc")
     with pytest.raises(FileNotFoundError, match="TINYWEAVE_CC is 'nosuchcc'"):
         new_module().compile(location=tmp_path)
+
+
+def test_a_compiler_of_all_builds_may_be_missing(way, tmp_path, monkeypatch):
+    """CC is passed over then, and a variable of blanks is as good as none."""
+    monkeypatch.setenv("CC", "nosuchcc -m64")
+    monkeypatch.setenv("TINYWEAVE_CC", " ")
+    assert new_module().compile(location=tmp_path).endswith(SUFFIX if way == "native" else ".py")
 
 
 @needs_compiler

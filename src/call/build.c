@@ -28,33 +28,6 @@ build_free(struct build *build)
     options_free(&build->options);
 }
 
-static void
-fill_source(struct source *source, const char *label, const char *argument, const char *text,
-            size_t length)
-{
-    *source = (struct source){
-        .label = label, .argument = argument, .text = length > 0 ? text : "", .length = length};
-}
-
-static int
-fill_folders(struct build *build)
-{
-    struct strings folders = {0};
-    PyObject *texts = build->library->texts;
-    int result = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts) && result == 0; i++) {
-        PyObject *path = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, i), 1);
-        result = path == Py_None ? 0 : source_add_folder(path, &folders);
-    }
-    for (size_t i = 0; i < build->options.include_dirs.count && result == 0; i++) {
-        const char *folder = build->options.include_dirs.items[i];
-        result = strings_append(&folders, folder, strlen(folder));
-    }
-    strings_free(&build->options.include_dirs);
-    build->options.include_dirs = folders;
-    return result;
-}
-
 /* The text of declare= may speak of the types of a source, when there is just one. */
 static void
 fill_declare(struct build *build)
@@ -68,8 +41,10 @@ fill_declare(struct build *build)
     for (int i = 0; i < PREAMBLE_TEXTS + (build->program.count == 1); i++) {
         declare->sources[declare->count++] = sources[i];
     }
-    fill_source(&declare->sources[declare->count++], "tw:declare", "declare",
-                PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
+    declare->sources[declare->count++] = (struct source){.label = "tw:declare",
+                                                         .argument = "declare",
+                                                         .text = PyBytes_AS_STRING(text),
+                                                         .length = (size_t)PyBytes_GET_SIZE(text)};
 }
 
 static int
@@ -121,7 +96,8 @@ fill_program(struct build *build)
     size_t count = (size_t)PyTuple_GET_SIZE(texts);
     build->program.units = calloc(count, sizeof(*build->program.units));
     build->labels = calloc(count, sizeof(*build->labels));
-    if (build->program.units == NULL || build->labels == NULL || fill_folders(build) < 0) {
+    if (build->program.units == NULL || build->labels == NULL ||
+        source_add_folders(texts, &build->options) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -131,50 +107,19 @@ fill_program(struct build *build)
     build->program.loops = build->library->loops;
     build->program.loop_plan = build->library->loop_plan;
     for (size_t i = 0; i < count; i++) {
-        struct source *sources = build->program.units[i].sources;
-        PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)i), 0);
-        char *label = build->labels[i][0], *argument = build->labels[i][1];
-        snprintf(argument, 40, count == 1 ? "source" : "source[%zu]", i);
-        snprintf(label, sizeof(build->labels[i][0]), "tw:%.40s", argument);
-        fill_source(&sources[PREAMBLE_MACROS], "tw:define_macros", "define_macros",
-                    build->options.macros.data, build->options.macros.size);
-        fill_source(&sources[PREAMBLE_HEADERS], "tw:headers", "headers",
-                    build->options.headers.data, build->options.headers.size);
-        fill_source(&sources[PREAMBLE_TEXTS], label, argument, PyBytes_AS_STRING(text),
-                    (size_t)PyBytes_GET_SIZE(text));
+        source_fill(texts, i, &build->options, &build->labels[i], build->program.units[i].sources);
         build->program.units[i].count = PREAMBLE_TEXTS + 1;
     }
     fill_declare(build);
     return fill_functions(build) < 0 ? -1 : fill_headers(build);
 }
 
-/* The file a source was read from; "" for a text. */
-static const char *
-path_of(const struct build *build, const struct source *source)
-{
-    for (size_t i = 0; source != NULL && i < build->program.count; i++) {
-        PyObject *pair = PyTuple_GET_ITEM(build->library->texts, (Py_ssize_t)i);
-        bool file = PyTuple_GET_ITEM(pair, 1) != Py_None;
-        if (file && source->text == build->program.units[i].sources[PREAMBLE_TEXTS].text) {
-            return PyBytes_AS_STRING(PyTuple_GET_ITEM(pair, 1));
-        }
-    }
-    return "";
-}
-
-/* A header's own spot names the header. */
-static const char *
-file_of(const struct build *build, const struct source *source)
-{
-    bool header = source != NULL && strncmp(source->label, "tw:", 3) != 0;
-    return header ? source->label : path_of(build, source);
-}
-
 void
 build_raise(const struct build *build, const struct spot *spot, const char *file)
 {
     report_spot(build->state, library_maker(build->library), spot,
-                file[0] != '\0' ? file : file_of(build, spot->source));
+                file[0] != '\0' ? file
+                                : source_file(build->library->texts, build->labels, spot->source));
 }
 
 static void

@@ -4,6 +4,7 @@
 
 #include "library.h"
 #include "options.h"
+#include "source.h"
 
 /* What is only needed while a unit is made. */
 struct build {
@@ -14,8 +15,8 @@ struct build {
     struct unit unit;
     struct buffer headers;
     struct strings functions;
-    struct strings system_dirs; /* where functions of headers are looked for */
-    char (*labels)[2][48];      /* of each text: "tw:source", "source" */
+    struct strings system_dirs;  /* where functions of headers are looked for */
+    struct source_label *labels; /* of each text */
 };
 
 /* What a build starts from. */

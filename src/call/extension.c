@@ -124,7 +124,7 @@ struct build {
     struct options options;
     struct strings folders; /* of each source; "" for a text */
     struct module_texts texts;
-    char (*labels)[2][48]; /* of each text: "tw:source", "source" */
+    struct source_label *labels; /* of each text */
     struct unit unit;
     struct buffer headers;
 };
@@ -147,50 +147,24 @@ path_at(const struct build *build, size_t index)
     return PyTuple_GET_ITEM(PyTuple_GET_ITEM(build->sources, (Py_ssize_t)index), 1);
 }
 
-/* Folders of files come before the user's include_dirs, which the options hold until now. */
+/* The folder of each file is for its own headers, too. */
 static int
 fill_folders(struct build *build)
 {
-    struct strings all = {0};
     int result = 0;
     for (size_t i = 0; i < build->texts.count && result == 0; i++) {
         PyObject *path = path_at(build, i);
         result = path == Py_None ? strings_append(&build->folders, "", 0)
                                  : source_add_folder(path, &build->folders);
-        if (path != Py_None && result == 0) {
-            result = source_add_folder(path, &all);
-        }
     }
-    for (size_t i = 0; i < build->options.include_dirs.count && result == 0; i++) {
-        const char *folder = build->options.include_dirs.items[i];
-        result = strings_append(&all, folder, strlen(folder));
-    }
-    strings_free(&build->options.include_dirs);
-    build->options.include_dirs = all;
-    return result;
+    return result < 0 ? -1 : source_add_folders(build->sources, &build->options);
 }
 
 static void
 fill_text(struct build *build, size_t index)
 {
     struct module_text *text = &build->texts.items[index];
-    PyObject *bytes = PyTuple_GET_ITEM(PyTuple_GET_ITEM(build->sources, (Py_ssize_t)index), 0);
-    char *label = build->labels[index][0], *argument = build->labels[index][1];
-    snprintf(argument, 40, build->texts.count == 1 ? "source" : "source[%zu]", index);
-    snprintf(label, sizeof(build->labels[index][0]), "tw:%.40s", argument);
-    const struct buffer *macros = &build->options.macros, *headers = &build->options.headers;
-    text->sources[PREAMBLE_MACROS] = (struct source){.label = "tw:define_macros",
-                                                     .argument = "define_macros",
-                                                     .text = macros->size ? macros->data : "",
-                                                     .length = macros->size};
-    text->sources[PREAMBLE_HEADERS] = (struct source){.label = "tw:headers",
-                                                      .argument = "headers",
-                                                      .text = headers->size ? headers->data : "",
-                                                      .length = headers->size};
-    text->sources[PREAMBLE_TEXTS] = (struct source){.label = label,
-                                                    .argument = argument,
-                                                    .text = PyBytes_AS_STRING(bytes),
-                                                    .length = (size_t)PyBytes_GET_SIZE(bytes)};
+    source_fill(build->sources, index, &build->options, &build->labels[index], text->sources);
     const char *folder = build->folders.items[index];
     text->folder = folder[0] != '\0' ? folder : NULL;
 }
@@ -219,26 +193,11 @@ fill_texts(struct build *build)
 
 /* ---- Messages ---- */
 
-/* The file a spot stands in: a header, or a source that was read from one; "" for a text. */
-static const char *
-file_of(const struct build *build, const struct source *source)
-{
-    if (source != NULL && strncmp(source->label, "tw:", 3) != 0) {
-        return source->label;
-    }
-    for (size_t i = 0; source != NULL && i < build->texts.count; i++) {
-        if (strcmp(source->label, build->labels[i][0]) == 0 && path_at(build, i) != Py_None) {
-            return PyBytes_AS_STRING(path_at(build, i));
-        }
-    }
-    return "";
-}
-
 static void
 raise_spot(const struct build *build, const struct spot *spot, const char *file)
 {
     report_spot(build->state, FUNCTION, spot,
-                file[0] != '\0' ? file : file_of(build, spot->source));
+                file[0] != '\0' ? file : source_file(build->sources, build->labels, spot->source));
 }
 
 /* libtcc stops at a word it does not know (__thread, _Complex): says so in place of what it expected there. */

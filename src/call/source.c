@@ -1,6 +1,7 @@
 /* source.c: the `source` argument of compile and extension: C texts and files. */
 #include "source.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static PyObject *
@@ -94,4 +95,65 @@ source_add_folder(PyObject *path, struct strings *folders)
                           : slash == text ? "/"
                                           : ".",
                           length > 0 ? length : 1);
+}
+
+static PyObject *
+path_at(PyObject *texts, Py_ssize_t index)
+{
+    return PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, index), 1);
+}
+
+int
+source_add_folders(PyObject *texts, struct options *options)
+{
+    struct strings folders = {0};
+    int result = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts) && result == 0; i++) {
+        PyObject *path = path_at(texts, i);
+        result = path == Py_None ? 0 : source_add_folder(path, &folders);
+    }
+    for (size_t i = 0; i < options->include_dirs.count && result == 0; i++) {
+        const char *folder = options->include_dirs.items[i];
+        result = strings_append(&folders, folder, strlen(folder));
+    }
+    strings_free(&options->include_dirs);
+    options->include_dirs = folders;
+    return result;
+}
+
+static struct source
+make_source(const char *label, const char *argument, const char *text, size_t length)
+{
+    return (struct source){
+        .label = label, .argument = argument, .text = length > 0 ? text : "", .length = length};
+}
+
+void
+source_fill(PyObject *texts, size_t index, const struct options *options,
+            struct source_label *label, struct source sources[PREAMBLE_TEXTS + 1])
+{
+    PyObject *text = PyTuple_GET_ITEM(PyTuple_GET_ITEM(texts, (Py_ssize_t)index), 0);
+    bool several = PyTuple_GET_SIZE(texts) > 1;
+    snprintf(label->argument, 40, several ? "source[%zu]" : "source", index);
+    snprintf(label->label, sizeof(label->label), "tw:%.40s", label->argument);
+    sources[PREAMBLE_MACROS] = make_source("tw:define_macros", "define_macros",
+                                           options->macros.data, options->macros.size);
+    sources[PREAMBLE_HEADERS] =
+        make_source("tw:headers", "headers", options->headers.data, options->headers.size);
+    sources[PREAMBLE_TEXTS] = make_source(label->label, label->argument, PyBytes_AS_STRING(text),
+                                          (size_t)PyBytes_GET_SIZE(text));
+}
+
+const char *
+source_file(PyObject *texts, const struct source_label *labels, const struct source *source)
+{
+    if (source != NULL && strncmp(source->label, "tw:", 3) != 0) {
+        return source->label;
+    }
+    for (Py_ssize_t i = 0; source != NULL && i < PyTuple_GET_SIZE(texts); i++) {
+        if (strcmp(source->label, labels[i].label) == 0 && path_at(texts, i) != Py_None) {
+            return PyBytes_AS_STRING(path_at(texts, i));
+        }
+    }
+    return "";
 }

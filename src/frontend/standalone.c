@@ -214,8 +214,7 @@ write_unit(struct writer *writer, const struct translation *unit, size_t binding
     return text->failed ? no_memory(writer->spot) : 0;
 }
 
-/* What the declarations of the prelude may link to and C has only as a macro, or not at all; of complex
- * numbers the beginning, tinyweave/complex_functions.h goes behind it. */
+/* What the declarations of the prelude may link to and C has only as a macro. */
 static void
 write_support(struct buffer *text)
 {
@@ -232,10 +231,6 @@ write_support(struct buffer *text)
                       "#undef %s\nint (%s)(double x, double y) { return __builtin_%s(x, y); }\n",
                       comparisons[i], comparisons[i], comparisons[i]);
     }
-    buffer_append_string(text, "typedef struct { double real, imag; } tw_complex;\n"
-                               "typedef struct { float real, imag; } tw_complexf;\n"
-                               "#define COMPLEX(name) tw_complex_##name\n"
-                               "#define COMPLEX_F(name) tw_complexf_##name\n");
 }
 
 static int

@@ -11,7 +11,7 @@
 struct standalone {
     struct buffer
         *units; /* the text of each translation unit, for each binding; the last is ours: what the
-                             others may link to; behind it belongs tinyweave/complex_functions.h */
+                             others may link to, but for tinyweave/complex.h, which is one more */
     size_t unit_count;
     struct strings exports;     /* the symbols that others may see */
     struct buffer includes;     /* of the header: its #include lines */

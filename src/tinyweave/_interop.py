@@ -185,11 +185,11 @@ def _write(path, data):
     return path
 
 
-def _with_support(units):
-    """The last unit defines the functions of complex numbers; their text is a file of the package."""
-    path = os.path.join(os.path.dirname(__file__), "include", "tinyweave", "complex_functions.h")
-    with open(path, "rb") as file:
-        return [*units[:-1], units[-1] + file.read()]
+def complex_source():
+    """The C text that, where TW_FUNCTION is defined, has the functions behind tw_add and its kin."""
+    path = os.path.join(os.path.dirname(__file__), "include", "tinyweave", "complex.h")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def _point_at_source(error, units):
@@ -232,7 +232,7 @@ def save(description, path, flags):
         script = _write(os.path.join(beside, "exports"), symbols.encode())
         whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
         _build(
-            _with_support(units),
+            [*units, f"#define TW_FUNCTION\n{complex_source()}".encode()],
             library,
             include_dirs=include_dirs,
             extra_compile_args=arguments,

@@ -19,8 +19,9 @@
 #define TW_STATIC static
 #endif
 
-typedef struct { double real, imag; } tw_complex;
-typedef struct { float real, imag; } tw_complexf;
+#define TW_FUNCTION TW_STATIC
+#include <tinyweave/complex.h>
+
 typedef const npy_intp *tw_shape;
 typedef long tw_long;
 typedef int tw_int;
@@ -76,59 +77,6 @@ struct tw_function {
     Py_ssize_t tw_count;
     void (*tw_code)(struct tw_call *, const struct tw_argument *);
 };
-
-/* ---- Complex numbers ---- */
-
-#define TW_ARITHMETIC(type, part, f)                                                               \
-    TW_STATIC type type##_add(type x, type y)                                                      \
-    {                                                                                              \
-        return (type){x.real + y.real, x.imag + y.imag};                                           \
-    }                                                                                              \
-    TW_STATIC type type##_sub(type x, type y)                                                      \
-    {                                                                                              \
-        return (type){x.real - y.real, x.imag - y.imag};                                           \
-    }                                                                                              \
-    TW_STATIC type type##_mul(type x, type y)                                                      \
-    {                                                                                              \
-        return (type){x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real};       \
-    }                                                                                              \
-    TW_STATIC type type##_div(type x, type y)                                                      \
-    {                                                                                              \
-        part real = fabs##f(y.real);                                                               \
-        part imag = fabs##f(y.imag);                                                               \
-        if (real == 0 && imag == 0) {                                                              \
-            return (type){x.real / real, x.imag / real};                                           \
-        }                                                                                          \
-        if (real >= imag) {                                                                        \
-            part ratio = y.imag / y.real;                                                          \
-            part scale = 1 / (y.real + y.imag * ratio);                                            \
-            return (type){(x.real + x.imag * ratio) * scale, (x.imag - x.real * ratio) * scale};   \
-        }                                                                                          \
-        part ratio = y.real / y.imag;                                                              \
-        part scale = 1 / (y.imag + y.real * ratio);                                                \
-        return (type){(x.real * ratio + x.imag) * scale, (x.imag * ratio - x.real) * scale};       \
-    }                                                                                              \
-    TW_STATIC type type##_neg(type x)                                                              \
-    {                                                                                              \
-        return (type){-x.real, -x.imag};                                                           \
-    }                                                                                              \
-    TW_STATIC type type##_conj(type x)                                                             \
-    {                                                                                              \
-        return (type){x.real, -x.imag};                                                            \
-    }                                                                                              \
-    TW_STATIC part type##_abs(type x)                                                              \
-    {                                                                                              \
-        return hypot##f(x.real, x.imag);                                                           \
-    }
-
-TW_ARITHMETIC(tw_complex, double, )
-TW_ARITHMETIC(tw_complexf, float, f)
-
-TW_STATIC tw_complex
-tw_complexf_widen(tw_complexf x)
-{
-    return (tw_complex){x.real, x.imag};
-}
 
 /* ---- The result: return_val = ... ---- */
 

@@ -29,6 +29,7 @@ import numpy as np
 from . import _core
 from ._core import CompileError
 from ._ext_errors import locate
+from ._interop import complex_source
 from .base_info import base_info, custom_info, info_list, line_of, macro_of, path_of, text_of
 
 __all__ = [
@@ -564,7 +565,8 @@ class ext_module:
         Its name, an ASCII identifier.
     compiler : str
         The command of the C compiler, as ``"gcc"`` or ``"gcc -m64"``; by default the environment's
-        TINYWEAVE_CC, else its CC, else cc, gcc or clang.
+        TINYWEAVE_CC, else its CC, else cc, gcc or clang. A CC that names a missing program is passed over;
+        the others must be there.
 
     Attributes
     ----------
@@ -717,7 +719,7 @@ class ext_module:
         CompileError
             With the line of the user's own text.
         FileNotFoundError
-            The folder, or the compiler asked for, is not there.
+            The folder is not there, or the compiler that `compiler`, the module or TINYWEAVE_CC asks for.
         TypeError
             A keyword that has no meaning here.
         """
@@ -853,8 +855,9 @@ def _quote(word):
 
 
 def _runtime():
-    """What every module has: ext_tools.h and the macros of snippets."""
+    """What every module has: ext_tools.h with the functions of complex numbers, and what snippets say."""
     text = Path(__file__).with_suffix(".h").read_text(encoding="utf-8")
+    text = text.replace("#include <tinyweave/complex.h>\n", complex_source())
     return f"{text}\n/* ---- What snippets say ---- */\n\n{_core._ext_macros()}\n"
 
 
@@ -888,9 +891,13 @@ def _find_compiler(command):
     try:
         return _core._native_compiler()
     except FileNotFoundError:
-        if os.environ.get("TINYWEAVE_CC"):
+        if os.environ.get("TINYWEAVE_CC", "").strip():
             raise
-        return None
+    # CC is meant for all builds: where it names a program that is missing, any other will do.
+    for program in ("cc", "gcc", "clang"):
+        with contextlib.suppress(FileNotFoundError):
+            return _core._native_compiler(program)
+    return None
 
 
 def _stamp(text, contents, options, words):
