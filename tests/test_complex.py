@@ -253,7 +253,14 @@ REFUSED = {
     "tw_complex y = 1;": "tw_cast",
     "return_val = tw_add(z, z, z, z, z, z, z, z, z);": "tw_add takes 2 to 8 operands, 9 given",
     "return_val = " + "tw_neg(" * 13 + "z" + ")" * 13 + ";": "nested more than 12 calls deep",
-    "return_val = tw_sub(z, z, z);": "tw_sub",
+    "return_val = tw_sub(z, z, z);": "tw_sub takes 2 operands, 3 given",
+    "return_val = tw_add(z);": "tw_add takes 2 to 8 operands, 1 given",
+    "return_val = tw_neg();": "tw_neg takes 1 operand, 0 given",
+    "return_val = tw_cast(int);": "tw_cast takes 2 operands, 1 given",
+    "return_val = tw_sin(z, z);": "tw_sin takes 1 operand, 2 given",
+    "return_val = tw_add((tw_complex){1, 2}, z);": r"separates operands of tw_add: .* tw_make\(re, im\)",
+    "double a[2]; return_val = tw_abs(a[0, 1]);": "separates operands of tw_abs",
+    "tw_complex tw_x = z; return_val = tw_add(tw_x, tw_x);": "'tw_x' is a name that tw_add and its kin use",
 }
 
 
@@ -268,6 +275,15 @@ def test_deep_calls_in_a_source():
     with pytest.raises(tw.CompileError, match="nested more than 12"):
         tw.compile(text, T="fdFD")
     assert tw.compile(text.replace("tw_add(x, ", "", 5).replace(")" * 6 + ";", ");"), T="fdFD").f(1.0) == 9
+
+
+def test_commas_that_part_no_operand():
+    code = """
+    tw_complex w = tw_add(((tw_complex){1, 2}), ({ tw_complex p[2] = {{3}, {4}}; p[1]; }));
+    tw_complex (*f)(tw_complex, double) = NULL;
+    return_val = f == NULL ? tw_add(w, tw_make(0, 1), (z, 1)) : z;
+    """
+    assert tw.inline(code, ["z"], {"z": 1j}) == 6 + 3j
 
 
 def test_operands_of_a_macro_are_not_counted():

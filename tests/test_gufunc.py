@@ -70,10 +70,17 @@ def test_is_a_gufunc():
         ("int n, const double a[n][n], out double *q", "(n,n)->()"),
         ("int n, const double a[n], double s, out double *q, out long b[n]", "(n),()->(),(n)"),
         ("int n, const double a[static n], out double b[restrict n]", "(n)->(n)"),
+        ("int é, int d0, const double a[é][d0], out double b[é]", "(d1,d0)->(d1)"),  # NumPy reads ASCII
     ],
 )  # fmt: skip
 def test_signatures(parameters, signature):
     assert tw.gufunc(f"void f({parameters}) {{ }}", T="d").signature == signature
+
+
+def test_names_that_numpy_cannot_read():
+    f = tw.gufunc("int f(int n$, int é, const double a[n$], const double b[é]) { return 10 * n$ + é; }")
+    assert f.signature == "(d0),(d1)->()"
+    assert f(np.zeros(3), np.zeros(4)) == 34
 
 
 def test_a_result_is_the_first_output():

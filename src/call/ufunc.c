@@ -13,6 +13,9 @@
 #include "compile.h"
 #include "library_loops.h"
 
+/* Versions of NumPy's API that older headers do not name. */
+enum { API_2_1 = 0x13, API_2_4 = 0x15 };
+
 static const char *const MAKERS[] = {[LOOP_ELEMENTS] = "ufunc", [LOOP_CORE] = "gufunc"};
 
 /* What was asked for beside what compile takes. */
@@ -258,7 +261,7 @@ set_core(PyUFuncObject *ufunc, const struct loops *loops)
     if (!loops->core.computed) {
         return 0;
     }
-    if (PyArray_RUNTIME_VERSION < NPY_2_1_API_VERSION) {
+    if (PyArray_RUNTIME_VERSION < API_2_1) {
         PyErr_SetString(PyExc_NotImplementedError,
                         "gufunc(): an extent of an out that is an expression needs NumPy 2.1");
         return -1;
@@ -268,6 +271,19 @@ set_core(PyUFuncObject *ufunc, const struct loops *loops)
 }
 
 /* ---- The ufunc ---- */
+
+/* Before 2.4 NumPy's PyUFunc_AddLoopFromSpec forgets a reference to the tuple that it puts into the list of loops. */
+static void
+release_loop(const PyUFuncObject *ufunc)
+{
+    if (PyArray_RUNTIME_VERSION >= API_2_4 || !PyList_CheckExact(ufunc->_loops)) {
+        return;
+    }
+    PyObject *last = PyList_GET_ITEM(ufunc->_loops, PyList_GET_SIZE(ufunc->_loops) - 1);
+    if (Py_REFCNT(last) == 2) {
+        Py_DECREF(last);
+    }
+}
 
 static int
 add_loop(PyUFuncObject *ufunc, const struct loop *loop, const char *types)
@@ -294,7 +310,11 @@ add_loop(PyUFuncObject *ufunc, const struct loop *loop, const char *types)
         .dtypes = dtypes,
         .slots = slots,
     };
-    return PyUFunc_AddLoopFromSpec((PyObject *)ufunc, &spec);
+    if (PyUFunc_AddLoopFromSpec((PyObject *)ufunc, &spec) < 0) {
+        return -1;
+    }
+    release_loop(ufunc);
+    return 0;
 }
 
 /* NumPy's rule of types looks at these lists alone. */

@@ -11,8 +11,9 @@
  * at this depth it takes half a second. */
 #define ARITHMETIC_DEPTH 12
 
-/* Refuses calls with more operands and calls nested deeper, with their spot. Returns 0 or -1
- * (an empty message: no memory). Looks at the text only: what the user's own macros hide it does not see. */
+/* Refuses, with their spot, calls with too many or too few operands and calls nested deeper, commas that would part
+ * an operand, and names of the macros' own variables. Returns 0 or -1 (an empty message: no memory). Looks at the
+ * text only: what the user's own macros hide it does not see. */
 int arithmetic_check(const struct source *source, struct spot *spot);
 
 #endif

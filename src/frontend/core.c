@@ -39,21 +39,39 @@ find_untold(const struct plan *plan, const struct expression *expression, bool *
 
 /* ---- Dimensions ---- */
 
-/* The dimension of that name, made if need be. Returns its index, or -1 when memory is out. */
+/* Makes a dimension. Returns its index, or -1 when memory is out. */
 static int
 add_dimension(struct core *core, const char *name, int parameter, const struct extent *extent)
 {
-    for (int i = 0; i < core->count; i++) {
-        if (strcmp(core->dimensions[i].name, name) == 0) {
-            return i;
-        }
-    }
     char *copy = strdup(name);
     if (copy == NULL) {
         return -1;
     }
     core->dimensions[core->count] = (struct core_dimension){copy, parameter, extent};
     return core->count++;
+}
+
+static int
+find_name(const struct core *core, const char *name)
+{
+    for (int i = 0; i < core->count; i++) {
+        if (strcmp(core->dimensions[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* The dimension whose size a parameter gets; -1: none. */
+static int
+find_parameter(const struct core *core, int parameter)
+{
+    for (int i = 0; i < core->count; i++) {
+        if (core->dimensions[i].parameter == parameter) {
+            return i;
+        }
+    }
+    return -1;
 }
 
 /* The dimension of an out that the same expression told before; -1: none. */
@@ -69,29 +87,51 @@ find_computed(const struct core *core, const struct extent *extent)
     return -1;
 }
 
-/* A name for a dimension that has none: no parameter is called so. */
-static int
-add_computed(struct reader *reader, const struct extent *extent)
+/* Whether NumPy reads the name of a dimension so: C's identifiers may have other letters, and $. */
+static bool
+is_plain(const char *name)
 {
-    struct core *core = reader->core;
-    char name[32];
-    int found = find_computed(core, extent);
-    if (found >= 0) {
-        return found;
+    for (; *name != '\0'; name++) {
+        bool letter = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z');
+        if (!letter && *name != '_' && !(*name >= '0' && *name <= '9')) {
+            return false;
+        }
     }
+    return true;
+}
+
+/* Makes a dimension under a name that no parameter has. */
+static int
+add_nameless(struct reader *reader, int parameter, const struct extent *extent)
+{
+    char name[32];
     bool taken = true;
     for (int number = 0; taken; number++) {
         snprintf(name, sizeof(name), "d%d", number);
-        taken = false;
+        taken = find_name(reader->core, name) >= 0;
         for (int i = 0; i < reader->plan->count; i++) {
             taken |= strcmp(reader->plan->parameters[i].name, name) == 0;
         }
-        for (int i = 0; i < core->count; i++) {
-            taken |= strcmp(core->dimensions[i].name, name) == 0;
-        }
     }
-    core->computed = true;
-    return add_dimension(core, name, -1, extent);
+    return add_dimension(reader->core, name, parameter, extent);
+}
+
+static int
+add_parameter(struct reader *reader, int parameter)
+{
+    const char *name = reader->plan->parameters[parameter].name;
+    int found = find_parameter(reader->core, parameter);
+    return found >= 0       ? found
+           : is_plain(name) ? add_dimension(reader->core, name, parameter, NULL)
+                            : add_nameless(reader, parameter, NULL);
+}
+
+static int
+add_computed(struct reader *reader, const struct extent *extent)
+{
+    int found = find_computed(reader->core, extent);
+    reader->core->computed = true;
+    return found >= 0 ? found : add_nameless(reader, -1, extent);
 }
 
 static int
@@ -111,7 +151,8 @@ add_constant(struct reader *reader, const struct plan_parameter *array, const st
         return refuse(reader, array, extent, "an extent must be positive");
     }
     snprintf(name, sizeof(name), "%lld", value);
-    return add_dimension(reader->core, name, -1, NULL);
+    int found = find_name(reader->core, name);
+    return found >= 0 ? found : add_dimension(reader->core, name, -1, NULL);
 }
 
 /* Returns the index of the dimension that an extent means, or -1 (without a reason: no memory). */
@@ -137,8 +178,7 @@ read_extent(struct reader *reader, const struct plan_parameter *array, const str
         return add_constant(reader, array, extent);
     }
     if (extent->parameter >= 0) {
-        const char *name = reader->plan->parameters[extent->parameter].name;
-        return add_dimension(reader->core, name, extent->parameter, NULL);
+        return add_parameter(reader, extent->parameter);
     }
     if (array->role == ROLE_IN) {
         return refuse(reader, array, extent,

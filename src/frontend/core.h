@@ -6,8 +6,9 @@
 
 /* One dimension of the signature. */
 struct core_dimension {
-    char *name;    /* as in the signature: "n", "3", or a made up one of an expression's */
-    int parameter; /* the parameter that gets its size; -1: none */
+    char *
+        name; /* as in the signature: "n", "3"; made up for expressions, and where NumPy could not read it */
+    int parameter;               /* the parameter that gets its size; -1: none */
     const struct extent *extent; /* of an out, told by the sizes of other dimensions; NULL */
 };
 
