@@ -393,9 +393,9 @@ def test_errors_point_into_the_source(tmp_path):
         ("static int f(void) { return 1; }", "no function"),
         ("int f(a) int a; { return a; }", "K&R"),
         ("void f(out double b[k]) { }", "'k' in 'double b\\[k\\]'"),
-        ("struct point { int x; }; void f(struct point p) { }", "not in this version"),
+        ("union number { int x; }; void f(union number p) { }", "not in this version"),
         ("double f(int n, ...) { return n; }", r"a function with \.\.\. cannot"),
-        ("struct s { int a; };\nstruct s f(int x) { struct s r = {x}; return r; }", "as a result is not"),
+        ("union s { int a; };\nunion s f(int x) { union s r = {x}; return r; }", "by value is not in"),
         ("int f(int n, ...) { return n; }", r"\.\.\."),
         ("double f(int n, const double x[n]) { return sqrt(x); }", "pointer"),
         ("void f(int n, const double x[n], double s) { s = x; }", "pointer"),
@@ -411,10 +411,10 @@ def test_refused(source, message):
 
 def test_a_function_that_cannot_be_called():
     lib = tw.compile(
-        "struct point { double x; };\nvoid f(struct point p) { p.x = 1; }\nint g(void) { return 2; }"
+        "union point { double x; };\nvoid f(union point p) { p.x = 1; }\nint g(void) { return 2; }"
     )
     assert lib.g() == 2
-    with pytest.raises(AttributeError, match=r"f\(\): 'p' \(struct point p\): a struct or union by value"):
+    with pytest.raises(AttributeError, match=r"f\(\): 'p' \(union point p\): this type by value"):
         lib.f  # noqa: B018
     assert not hasattr(lib, "f")
 

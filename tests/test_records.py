@@ -475,3 +475,73 @@ def test_overlap_of_what_is_no_array():
     lib.both(memoryview(buffer)[:4], memoryview(buffer)[4:])
     with pytest.raises(ValueError, match="'a' and 'b' share memory"):
         lib.both(buffer, memoryview(buffer)[4:])
+
+
+# ---- Structs by value ----
+
+BY_VALUE = """
+typedef struct { int id; char name[6]; float w; struct { double x, y; } at[2]; } thing;
+struct point { double x, y; };
+struct point add(struct point a, struct point b) { a.x += b.x; a.y += b.y; return a; }
+thing move(thing t, struct point d) { t.at[1].x += d.x; t.id++; t.name[0] = 'Z'; return t; }
+"""
+
+
+def test_structs_by_value():
+    lib = tw.compile(BY_VALUE)
+    total = lib.add((1, 2), np.array((3, 4), POINT))
+    assert isinstance(total, np.void) and total.tolist() == (4, 6) and total.dtype == POINT
+    assert lib.add(total, total)["y"] == 12
+    moved = lib.move((1, "abc", 2.5, [(1, 2), (3, 4)]), (10, 0)).tolist()
+    assert moved[:3] == (2, b"Zbc", 2.5) and moved[3][1].tolist() == (13, 4)
+    structure = lib.add.ctypes.argtypes[0]
+    assert lib.add.ctypes(structure(1, 2), structure(3, 4)).x == 4
+    for value in ([(1, 2)], np.zeros(2, POINT)):
+        with pytest.raises(ValueError, match=r"add\(\): 'a' has 1 dimension, expected 0"):
+            lib.add(value, (1, 2))
+    with pytest.raises(TypeError, match=r"'a' must be an array of dtype .*; got NoneType"):
+        lib.add(None, (1, 2))
+    assert tw.compile(headers="<stdlib.h>", functions="div").div(17, 5).tolist() == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ("struct s { int a : 3; };", "a struct that has a bit-field is not passed by value"),
+        ("struct __attribute__((packed)) s { char c; double d; };", "do not lie one behind the other"),
+        ("struct s { int n; union { int i; float f; }; };", "do not lie one behind the other"),
+    ],
+)
+def test_structs_that_are_not_passed_by_value(declaration, message):
+    lib = tw.compile(f"{declaration}\nint f(struct s x) {{ return 0; }}\nint g(void) {{ return 1; }}")
+    with pytest.raises(AttributeError, match=message):
+        lib.f  # noqa: B018
+
+
+def test_libraries_take_structs_by_value(tmp_path):
+    """What libtcc would pass otherwise than gcc is refused, all else is right."""
+    types = ["char", "short", "int", "long", "float", "double"]
+    shapes = [[a] for a in types] + [[a, b] for a in types for b in types]
+    shapes += [["float"] * 3, ["float"] * 4, ["double"] * 3, ["int"] * 3, ["char", "char", "short", "int"]]
+    shapes += [["long", "double", "float"], ["double", "double", "int"]]
+    structs, functions = [], []
+    for i, members in enumerate(shapes):
+        fields = " ".join(f"{name} m{k};" for k, name in enumerate(members))
+        sums = " ".join(f"a.m{k} += b.m{k} + n;" for k in range(len(members)))
+        structs.append(f"struct s{i} {{ {fields} }};")
+        functions.append(f"struct s{i} f{i}(struct s{i} a, int n, struct s{i} b) {{ {sums} return a; }}")
+    text = "\n".join(structs + functions)
+    (tmp_path / "value.c").write_text(text)
+    library = tmp_path / "libvalue.so"
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, tmp_path / "value.c"], check=True)
+    prototypes = "\n".join(structs + [f"{line.split('{')[0].strip()};" for line in functions])
+    foreign, own = tw.compile(libraries=[library], declare=prototypes), tw.compile(text)
+    passed = 0
+    for i, members in enumerate(shapes):
+        a, b = tuple(range(1, 1 + len(members))), tuple(range(10, 10 + len(members)))
+        expected = tuple(x + y + 3 for x, y in zip(a, b, strict=True))
+        assert getattr(own, f"f{i}")(a, 3, b).tolist() == expected
+        if hasattr(foreign, f"f{i}"):
+            passed += 1
+            assert getattr(foreign, f"f{i}")(a, 3, b).tolist() == expected, members
+    assert passed >= 25

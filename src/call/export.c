@@ -103,6 +103,9 @@ describe_parameter(const struct place *place, const struct plan_parameter *param
     case ROLE_IN:
     case ROLE_INOUT:
     case ROLE_OUT:
+        if (parameter->by_value) {
+            return Py_BuildValue("(sN)", "struct", element_of(place, parameter->type));
+        }
         return Py_BuildValue("(sNiO)", "array", element_of(place, parameter->type),
                              parameter->dimensions,
                              parameter->role == ROLE_IN ? Py_False : Py_True);
@@ -125,7 +128,7 @@ describe_result(const struct place *place, const struct plan *plan)
     if (plan->result == ROLE_NOTHING) {
         return Py_NewRef(Py_None);
     }
-    if (plan->result == ROLE_OUT) {
+    if (plan->result == ROLE_OUT && !plan->returned.by_value) {
         return Py_BuildValue("(sN)", "place", element_of(place, plan->returned.type));
     }
     struct plan_parameter returned = plan->returned;

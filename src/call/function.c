@@ -106,6 +106,7 @@ struct invocation {
     PyObject **arrays;        /* what C sees of each array parameter, references of ours */
     long long *values;        /* of the integer parameters that extents speak of */
     Py_buffer *views;         /* of void * parameters; NULL: there are none */
+    PyObject *result;         /* of a struct that C returns itself, else NULL */
     size_t bytes;             /* of all arrays */
     struct callback_run *run; /* of a call that C may call Python in, else NULL */
 };
@@ -935,7 +936,8 @@ returned(const struct invocation *invocation)
     case ROLE_STRING:
         return returned_text(*(const char *const *)slot);
     case ROLE_OUT:
-        return returned_array(invocation, *(void *const *)slot);
+        return plan->returned.by_value ? record_scalar(Py_NewRef(invocation->result))
+                                       : returned_array(invocation, *(void *const *)slot);
     case ROLE_OBJECT:
         if (*(PyObject *const *)slot == NULL) {
             PyErr_Format(PyExc_SystemError, "%s() returned NULL, and no exception is set",
@@ -1030,6 +1032,7 @@ release(struct invocation *invocation, int keep)
     if (invocation->run != NULL) {
         callback_run_free(invocation->run);
     }
+    Py_XDECREF(invocation->result);
     return result;
 }
 
@@ -1081,6 +1084,9 @@ enter_target(struct invocation *invocation, struct target *target)
     }
     PyObject **object = (PyObject **)invocation->slots[invocation->plan->count];
     *object = NULL;
+    if (invocation->result != NULL) {
+        *(void **)object = PyArray_DATA((PyArrayObject *)invocation->result);
+    }
     int result = call_target(invocation, target);
     PyObject *value = result < 0 ? NULL : collect(invocation, numbers);
     if (result < 0 && invocation->plan->result == ROLE_OBJECT) {
@@ -1092,6 +1098,17 @@ enter_target(struct invocation *invocation, struct target *target)
     return value;
 }
 
+/* The memory of a struct that C returns itself. */
+static int
+make_result(struct invocation *invocation)
+{
+    if (invocation->plan->returned.by_value) {
+        invocation->result = new_array(invocation, &invocation->plan->returned);
+        return invocation->result == NULL ? -1 : 0;
+    }
+    return 0;
+}
+
 static PyObject *
 invoke(struct invocation *invocation, PyObject *const *values, Py_ssize_t count, PyObject *keywords)
 {
@@ -1099,7 +1116,7 @@ invoke(struct invocation *invocation, PyObject *const *values, Py_ssize_t count,
     if (bind(invocation, values, count, keywords) == 0 &&
         (invocation->plan->variables == 0 || bind_variables(invocation) == 0) &&
         take_values(invocation) == 0 && settle_shapes(invocation) == 0 &&
-        part_overlaps(invocation) == 0) {
+        part_overlaps(invocation) == 0 && make_result(invocation) == 0) {
         target = find_target(invocation);
     }
     if (target == NULL) {

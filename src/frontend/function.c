@@ -405,7 +405,8 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
         struct plan_context context = {.source = own,
                                        .declarations = &unit->declarations,
                                        .variables = program->variables,
-                                       .apart = true};
+                                       .apart = true,
+                                       .foreign = definition == NULL};
         if ((definition != NULL && check_alike(own, declaration, definition, spot) < 0) ||
             plan_function(plans, &context, declaration, spot) < 0) {
             return -1;
@@ -510,7 +511,8 @@ plan_headers(struct program *program, struct plans *plans, struct spot *spot)
     for (size_t i = 0; i < unit->declarations.count; i++) {
         const struct declaration *declaration = &unit->declarations.items[i];
         struct plan_context context = {.source = source_of(unit, declaration->first),
-                                       .declarations = &unit->declarations};
+                                       .declarations = &unit->declarations,
+                                       .foreign = true};
         bool function = declaration->type->kind == TYPE_FUNCTION;
         if (declaration->storage == STORAGE_TYPEDEF || !is_wanted(program, declaration->name) ||
             (function ? plans_find(plans, declaration->name) != NULL ||
@@ -753,28 +755,81 @@ emit_slot(struct buffer *text, enum role role, int type, int index)
     }
 }
 
+/* The type that is passed, in our own words. */
+static void
+emit_type(struct buffer *text, const struct plan_parameter *parameter,
+          const struct binding *binding)
+{
+    if (parameter->by_value) {
+        buffer_printf(text, "struct tw_record_%d", parameter->type - PLAN_RECORD);
+    }
+    else if (parameter->role == ROLE_NUMBER || parameter->role == ROLE_HIDDEN) {
+        buffer_printf(text, "tw_type_%d", plan_bound(parameter->type, binding));
+    }
+    else {
+        buffer_append_string(text, parameter->role == ROLE_NOTHING ? "tw_nothing" : "tw_pointer");
+    }
+}
+
+/* struct tw_record_3 { tw_type_12 m0, m1; }: a struct that is passed by value, once a unit, those it holds first. */
+static void
+emit_record(struct buffer *text, const struct plans *plans, int type)
+{
+    const struct plan_record *record = &plans->records[type - PLAN_RECORD];
+    for (int i = 0; i < record->count; i++) {
+        if (plan_is_record(record->fields[i].type)) {
+            emit_record(text, plans, record->fields[i].type);
+        }
+    }
+    int index = type - PLAN_RECORD;
+    buffer_printf(text,
+                  "#ifndef tw_has_record_%d\n#define tw_has_record_%d\nstruct tw_record_%d {\n",
+                  index, index, index);
+    for (int i = 0; i < record->count; i++) {
+        const struct plan_field *field = &record->fields[i];
+        if (plan_is_record(field->type)) {
+            buffer_printf(text, "struct tw_record_%d m%d", field->type - PLAN_RECORD, i);
+        }
+        else {
+            buffer_printf(text, "tw_type_%d m%d",
+                          field->type == NPY_STRING ? NPY_BYTE : field->type, i);
+        }
+        for (int axis = 0; axis < field->dimensions; axis++) {
+            buffer_printf(text, "[%lld]", field->shape[axis]);
+        }
+        if (field->type == NPY_STRING) {
+            buffer_printf(text, "[%zu]", field->itemsize);
+        }
+        buffer_append_string(text, ";\n");
+    }
+    buffer_append_string(text, "};\n#endif\n");
+}
+
+static void
+emit_records(struct buffer *text, const struct plans *plans, const struct plan *plan)
+{
+    for (int i = 0; i < plan->c_count; i++) {
+        if (plan->parameters[i].by_value) {
+            emit_record(text, plans, plan->parameters[i].type);
+        }
+    }
+    if (plan->returned.by_value) {
+        emit_record(text, plans, plan->returned.type);
+    }
+}
+
 /* A declaration of ours for a function that stands apart, by another name: a header may declare its own. */
 static void
 emit_declaration(struct buffer *text, const struct plan *plan, size_t index,
                  const struct binding *binding)
 {
-    if (plan->result == ROLE_NUMBER) {
-        buffer_printf(text, "tw_type_%d", plan_bound(plan->returned.type, binding));
-    }
-    else {
-        buffer_append_string(text, plan->result == ROLE_NOTHING ? "tw_nothing" : "tw_pointer");
-    }
+    struct plan_parameter returned = plan->returned;
+    returned.role = plan->result;
+    emit_type(text, &returned, binding);
     buffer_printf(text, " tw_function_%zu(", index);
     for (int i = 0; i < plan->c_count; i++) {
-        const struct plan_parameter *parameter = &plan->parameters[i];
-        bool number = parameter->role == ROLE_NUMBER || parameter->role == ROLE_HIDDEN;
         buffer_append_string(text, i > 0 ? ", " : "");
-        if (number) {
-            buffer_printf(text, "tw_type_%d", plan_bound(parameter->type, binding));
-        }
-        else {
-            buffer_append_string(text, "tw_pointer");
-        }
+        emit_type(text, &plan->parameters[i], binding);
     }
     buffer_printf(text, "%s) __asm__(\"%s\");\n", plan->c_count == 0 ? "tw_nothing" : "",
                   plan->name);
@@ -795,6 +850,15 @@ emit_callee(struct buffer *text, const struct plan *plan, size_t index, bool apa
     }
 }
 
+/* What a slot's pointer leads to, where a struct is passed itself. */
+static void
+emit_target(struct buffer *text, const struct plan_parameter *parameter)
+{
+    if (parameter->by_value) {
+        buffer_printf(text, "*(struct tw_record_%d *)", parameter->type - PLAN_RECORD);
+    }
+}
+
 static void
 emit_entry(struct buffer *text, const struct plan *plan, size_t index, const char *callee,
            const struct binding *binding)
@@ -802,12 +866,15 @@ emit_entry(struct buffer *text, const struct plan *plan, size_t index, const cha
     buffer_printf(text, "tw_nothing tw_enter_%zu(tw_call_pointer tw_call, tw_slots tw_v)\n{\n",
                   index);
     if (plan->result != ROLE_NOTHING) {
+        bool itself = plan->result == ROLE_NUMBER || plan->returned.by_value;
+        emit_target(text, &plan->returned);
         emit_slot(text, plan->result, plan_bound(plan->returned.type, binding), plan->count);
-        buffer_append_string(text, plan->result == ROLE_NUMBER ? " = " : " = (tw_pointer)");
+        buffer_append_string(text, itself ? " = " : " = (tw_pointer)");
     }
     buffer_printf(text, "%s(", callee);
     for (int i = 0; i < plan->c_count; i++) {
         buffer_append_string(text, i > 0 ? ", " : "");
+        emit_target(text, &plan->parameters[i]);
         emit_slot(text, plan->parameters[i].role, plan_bound(plan->parameters[i].type, binding), i);
     }
     buffer_append_string(text, ");\n}\n");
@@ -831,7 +898,8 @@ emit_entries(const struct program *program, const struct plans *plans, size_t fi
         if (!is_emitted(program, plans, i)) {
             continue;
         }
-        emit_callee(text, plan, i, apart, binding, &callee);
+        emit_records(text, plans, plan);
+        emit_callee(text, plan, i, apart || plan->by_value, binding, &callee);
         text->failed |= callee.failed;
         if (callee.failed) {
             return;

@@ -310,6 +310,43 @@ plan_element(const struct type *type, int *dimensions)
 static int plan_callback(struct planner *planner, struct plan_parameter *parameter,
                          const struct type *function);
 
+/* The record of a struct passed itself; PLAN_NONE, with a refusal. */
+static int
+value_record(struct planner *planner, const struct plan_parameter *parameter,
+             const struct type *type)
+{
+    const char *reason = NULL;
+    int record =
+        type->kind == TYPE_STRUCT ? plan_record_of(planner->plans, type, &reason) : PLAN_NONE;
+    if (record == PLAN_NONE || planner->declaration == NULL) {
+        char text[160];
+        snprintf(text, sizeof(text), "a struct that has %s is not passed by value; pass a pointer",
+                 reason);
+        refuse(planner, parameter,
+               type->kind == TYPE_BASIC ? "libtcc takes long double wrongly"
+               : reason != NULL ? text
+                                : "this type by value is not in this version; pass a pointer");
+        return PLAN_NONE;
+    }
+    reason = plan_value_refusal(planner->plans, record, planner->context->foreign);
+    if (reason != NULL) {
+        refuse(planner, parameter, reason);
+    }
+    return reason == NULL ? record : PLAN_NONE;
+}
+
+static void
+plan_value(struct planner *planner, struct plan_parameter *parameter, const struct type *type)
+{
+    parameter->type = value_record(planner, parameter, type);
+    if (parameter->type != PLAN_NONE) {
+        parameter->role = ROLE_IN;
+        parameter->by_value = true;
+        parameter->dimensions = 0;
+        planner->plan->by_value = true;
+    }
+}
+
 /* Returns 0, or -1 with the spot. */
 static int
 plan_type(struct planner *planner, struct plan_parameter *parameter, const struct parameter *given)
@@ -349,11 +386,8 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
         parameter->role = ROLE_NUMBER;
         parameter->type =
             note_variable(planner->plan, number_of(type, planner->context->variables));
-        if (parameter->type == -1) {
-            refuse(planner, parameter,
-                   type->kind == TYPE_BASIC
-                       ? "libtcc takes long double wrongly"
-                       : "a struct or union by value is not in this version; pass a pointer");
+        if (parameter->type == PLAN_NONE) {
+            plan_value(planner, parameter, type);
         }
     }
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||
@@ -698,11 +732,10 @@ plan_result(struct planner *planner)
         plan->returned.readonly = (target->qualifiers & QUALIFIER_CONST) != 0;
     }
     else {
-        refuse(planner, NULL,
-               type->kind == TYPE_STRUCT || type->kind == TYPE_UNION
-                   ? "a struct or union as a result is not in this version; return a pointer, or "
-                     "fill in an out parameter"
-                   : "a result of this type is not in this version");
+        plan->returned.type = value_record(planner, NULL, type);
+        plan->returned.by_value = plan->returned.type != PLAN_NONE;
+        plan->by_value |= plan->returned.by_value;
+        plan->result = ROLE_OUT;
     }
     return 0;
 }

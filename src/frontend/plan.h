@@ -124,6 +124,7 @@ struct plan_parameter {
     int type;      /* of a number, or of an array's elements */
     bool readonly; /* ROLE_POINTER: to const */
     bool is_array; /* ROLE_OBJECT: a PyArrayObject */
+    bool by_value; /* ROLE_IN, and a result's ROLE_OUT: one struct, passed itself */
     bool is_text;  /* an array of char or unsigned char: any buffer of bytes will do */
     bool apart;   /* ROLE_HIDDEN: a size that is no parameter in C; it stands behind all that are */
     int argument; /* its place among Python's arguments; -1: none */
@@ -159,6 +160,7 @@ struct plan {
     struct plan_parameter returned; /* ROLE_OUT: its dimensions; the type of a result in any case */
     unsigned variables;             /* a bit for each type variable in it */
     bool takes_object;
+    bool by_value; /* a struct is passed or returned itself */
 };
 
 /* An enumerator, or a macro that stands for a constant. */
@@ -200,6 +202,7 @@ struct plan_context {
     const struct declarations *declarations; /* of the unit */
     unsigned variables; /* a bit for each type variable that stands for dtypes there */
     bool apart;         /* not C's own text: sizes need not be parameters */
+    bool foreign;       /* another compiler's code */
 };
 
 /* Plans a function and appends it to `plans`. What Python cannot call gets a refusal. Returns 0; or -1 with the
@@ -222,6 +225,10 @@ int plan_number(const struct type *type);
 
 /* The type that an array's elements have in the end; how many dimensions there are. */
 const struct type *plan_element(const struct type *type, int *dimensions);
+
+/* Why a struct cannot be passed itself; NULL: it can. `foreign`: to code of another compiler. What is passed is a
+ * struct of our own with the same members, so that these must lie where they do by nature. */
+const char *plan_value_refusal(const struct plans *plans, int record, bool foreign);
 
 /* Names the records without a tag by the typedefs among the declarations. Returns 0, or -1 when memory is out. */
 int plan_name_records(struct plans *plans, const struct declarations *declarations);

@@ -197,6 +197,106 @@ plan_record_of(struct plans *plans, const struct type *type, const char **reason
     return PLAN_RECORD + (int)plans->record_count++;
 }
 
+/* ---- Structs by value ---- */
+
+static size_t
+align_up(size_t offset, size_t alignment)
+{
+    return (offset + alignment - 1) / alignment * alignment;
+}
+
+/* Bytes and alignment of one element of a field. */
+static void
+measure(const struct plans *plans, const struct plan_field *field, size_t *size, size_t *alignment)
+{
+    static const size_t sizes[] = {
+        [NPY_BOOL] = 1,   [NPY_BYTE] = 1,     [NPY_UBYTE] = 1,     [NPY_SHORT] = 2,
+        [NPY_USHORT] = 2, [NPY_INT] = 4,      [NPY_UINT] = 4,      [NPY_LONG] = 8,
+        [NPY_ULONG] = 8,  [NPY_LONGLONG] = 8, [NPY_ULONGLONG] = 8, [NPY_FLOAT] = 4,
+        [NPY_DOUBLE] = 8, [NPY_CFLOAT] = 8,   [NPY_CDOUBLE] = 16,
+    };
+    if (plan_is_record(field->type)) {
+        const struct plan_record *record = &plans->records[field->type - PLAN_RECORD];
+        *size = record->size;
+        *alignment = record->alignment;
+        return;
+    }
+    bool complex_number = field->type == NPY_CFLOAT || field->type == NPY_CDOUBLE;
+    *size = field->type == NPY_STRING ? field->itemsize : sizes[field->type];
+    *alignment = field->type == NPY_STRING ? 1 : complex_number ? *size / 2 : *size;
+}
+
+/* Whether the members lie one behind the other, each where its alignment puts it. */
+static bool
+is_natural(const struct plans *plans, const struct plan_record *record)
+{
+    size_t end = 0, most = 1;
+    for (int i = 0; i < record->count; i++) {
+        const struct plan_field *field = &record->fields[i];
+        size_t size, alignment;
+        measure(plans, field, &size, &alignment);
+        if (field->offset != align_up(end, alignment) ||
+            (plan_is_record(field->type) &&
+             !is_natural(plans, &plans->records[field->type - PLAN_RECORD]))) {
+            return false;
+        }
+        for (int axis = 0; axis < field->dimensions; axis++) {
+            size *= (size_t)field->shape[axis];
+        }
+        end = field->offset + size;
+        most = alignment > most ? alignment : most;
+    }
+    return most == record->alignment && align_up(end, most) == record->size;
+}
+
+/* Counts the members that floating-point registers take, and all others; -1 of an array of them. */
+static void
+count_members(const struct plans *plans, const struct plan_record *record, int *floats,
+              int *doubles, int *others)
+{
+    for (int i = 0; i < record->count; i++) {
+        const struct plan_field *field = &record->fields[i];
+        if (plan_is_record(field->type) && field->dimensions == 0) {
+            count_members(plans, &plans->records[field->type - PLAN_RECORD], floats, doubles,
+                          others);
+        }
+        else if (field->dimensions > 0 || field->type >= NPY_CFLOAT) {
+            bool integers = field->type <= NPY_ULONGLONG || field->type == NPY_STRING;
+            *others += 1;
+            *floats += integers ? 0 : 3; /* more than libtcc passes as others do */
+        }
+        else {
+            *floats += field->type == NPY_FLOAT;
+            *doubles += field->type == NPY_DOUBLE;
+            *others += field->type < NPY_FLOAT;
+        }
+    }
+}
+
+/* Small structs that mix integers with floating-point numbers, or hold arrays of these, are passed otherwise by
+ * libtcc than by other compilers. */
+static bool
+is_passed_alike(const struct plans *plans, const struct plan_record *record)
+{
+    int floats = 0, doubles = 0, others = 0;
+    count_members(plans, record, &floats, &doubles, &others);
+    return record->size > 16 || floats + doubles == 0 ||
+           (others == 0 && (floats == 0 || (doubles == 0 && floats <= 2)));
+}
+
+const char *
+plan_value_refusal(const struct plans *plans, int type, bool foreign)
+{
+    const struct plan_record *record = &plans->records[type - PLAN_RECORD];
+    if (!is_natural(plans, record)) {
+        return "its members do not lie one behind the other, so that it is not passed by value; "
+               "pass a pointer";
+    }
+    return foreign && !is_passed_alike(plans, record)
+               ? "libtcc passes such a small struct by value otherwise than other compilers do"
+               : NULL;
+}
+
 int
 plan_name_records(struct plans *plans, const struct declarations *declarations)
 {

@@ -4,6 +4,7 @@ The core describes what C passes by tuples (src/call/export.c); here they become
 """
 
 import ctypes
+import functools
 import os
 import re
 import shlex
@@ -59,6 +60,25 @@ def _place(element):
         return ctypes.c_void_p
 
 
+@functools.lru_cache
+def _struct(dtype):
+    """A ctypes.Structure with the fields of a dtype, the same one each time; bytes are arrays of c_char."""
+    fields = []
+    for name in dtype.names:
+        base, shape = dtype[name].base, dtype[name].shape
+        member = (
+            _struct(base)
+            if base.names is not None
+            else ctypes.c_char * base.itemsize
+            if base.char == "S"
+            else _NUMBERS[base.char]
+        )
+        for length in reversed(shape):
+            member = member * length
+        fields.append((name, member))
+    return type("struct", (ctypes.Structure,), {"_fields_": fields})
+
+
 def _array(element, dimensions, writeable):
     flags = ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"] if writeable else ["C_CONTIGUOUS", "ALIGNED"]
     return np.ctypeslib.ndpointer(np.dtype(element), dimensions if dimensions >= 0 else None, flags=flags)
@@ -68,6 +88,7 @@ _TYPES = {
     "number": _NUMBERS.__getitem__,
     "place": _place,
     "array": _array,
+    "struct": _struct,
     "string": lambda: ctypes.c_char_p,
     "object": lambda: ctypes.py_object,
     "address": lambda: ctypes.c_void_p,
