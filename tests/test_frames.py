@@ -308,10 +308,10 @@ def test_looking_up_makes_no_frame_objects(fresh):
 
     f(1)
     gc.collect()
-    before = sum(isinstance(o, types.FrameType) for o in gc.get_objects())
+    before = sum(type(o) is types.FrameType for o in gc.get_objects())
     for i in range(100):
         f(i)
-    assert sum(isinstance(o, types.FrameType) for o in gc.get_objects()) == before
+    assert sum(type(o) is types.FrameType for o in gc.get_objects()) == before
 
 
 def test_names_that_are_not_interned():
