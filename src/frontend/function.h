@@ -1,4 +1,6 @@
-/* function.h: C functions -> what a call from Python needs to know of each (a plan), and a unit (tw.compile). */
+/* function.h: C functions -> what a call from Python needs to know of each (a plan; program.c), and a unit
+ * (tw.compile).
+ */
 #ifndef TINYWEAVE_FUNCTION_H
 #define TINYWEAVE_FUNCTION_H
 
