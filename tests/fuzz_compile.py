@@ -1,11 +1,12 @@
 """Random C functions against gcc and ctypes: python fuzz_compile.py [count] [seed].
 
-Each case is a source of some structs and functions. gcc makes a shared library of it, which ctypes calls with plain
-pointers; tw.compile makes a Library of the same text, with `out` and const where they belong. Both must return and
-write the same bytes, and lay out structs alike.
+Each case is a source of some structs and functions. gcc makes a shared library of it, which ctypes calls with
+plain pointers; tw.compile makes a Library of the same text, with `out` and const in it or in declare=. Both
+must lay out structs alike, and return and write the same.
 """
 
 import ctypes
+import inspect
 import os
 import random
 import subprocess
@@ -19,13 +20,22 @@ import numpy as np  # noqa: E402
 import tinyweave as tw  # noqa: E402
 
 NUMBERS = {
-    "_Bool": "?", "char": "b", "signed char": "b", "unsigned char": "B", "short": "h", "unsigned short": "H",
-    "int": "i", "unsigned": "I", "long": "l", "unsigned long": "L", "long long": "q", "unsigned long long": "Q",
+    "_Bool": "?", "char": "b", "signed char": "b", "unsigned char": "B", "short": "h",
+    "unsigned short": "H",
+    "int": "i", "unsigned": "I", "long": "l", "unsigned long": "L", "long long": "q",
+    "unsigned long long": "Q",
     "float": "f", "double": "d",
 }  # fmt: skip
-SUMS = "static unsigned long long bits(const void *p, int n) { unsigned long long h = 1469598103934665603ull;"
-SUMS += " for (int i = 0; i < n; i++) h = (h ^ ((const unsigned char *)p)[i]) * 1099511628211ull; return h; }\n"
-C_TYPES = {letter: np.ctypeslib.as_ctypes_type(np.dtype(letter)) for letter in [*NUMBERS.values()]}
+C_TYPES = {letter: np.ctypeslib.as_ctypes_type(np.dtype(letter)) for letter in NUMBERS.values()}
+HEAD = """
+#include <stddef.h>
+static unsigned long long bits(const void *p, int n)
+{
+    unsigned long long h = 1469598103934665603ull;
+    for (int i = 0; i < n; i++) h = (h ^ ((const unsigned char *)p)[i]) * 1099511628211ull;
+    return h;
+}
+"""
 
 
 def random_numbers(random, letter, count):
@@ -67,26 +77,28 @@ class Struct:
 
     def functions(self):
         tag = f"{self.kind} {self.name}"
-        offsets = "".join(f"p[{i + 2}] = __builtin_offsetof({tag}, {m[0]});" for i, m in enumerate(self.members))
+        offsets = "".join(
+            f" p[{i + 1}] = __builtin_offsetof({tag}, {name});" for i, (name, _, _) in enumerate(self.members)
+        )
         return f"""
-        void layout_{self.name}(long *p) {{ p[0] = sizeof({tag}); p[1] = __alignof__({tag}); {offsets} }}
+        void layout_{self.name}(long *p) {{ p[0] = sizeof({tag});{offsets} }}
         unsigned long long read_{self.name}(const {tag} *p) {{ return bits(p, sizeof(*p)); }}
-        void write_{self.name}({tag} *p) {{ for (int i = 0; i < (int)sizeof(*p); i++) ((char *)p)[i] += i + 1; }}
+        void write_{self.name}({tag} *p)
+        {{ for (int i = 0; i < (int)sizeof(*p); i++) ((char *)p)[i] += i + 1; }}
         void each_{self.name}(int n, {tag} p[n]) {{ for (int i = 0; i < n; i++) write_{self.name}(p + i); }}
         """
 
 
 def check_struct(case, struct, lib, reference):
     dtype = lib.dtypes[struct.name]
-    layout = (ctypes.c_long * (len(struct.members) + 2))()
+    layout = (ctypes.c_long * (len(struct.members) + 1))()
     getattr(reference, f"layout_{struct.name}")(layout)
-    ours = [dtype.itemsize, layout[1], *(dtype.fields[name][1] for name, _, _ in struct.members)]
+    ours = [dtype.itemsize, *(dtype.fields[name][1] for name, _, _ in struct.members)]
     case.same(ours, list(layout), f"layout of {struct.name}")
     for function in ("write", "each"):
         memory = np.frombuffer(case.random.randbytes(3 * dtype.itemsize), dtype).copy()
         expected = memory.tobytes()
         own = (ctypes.c_char * len(expected)).from_buffer_copy(expected)
-        # a plain pointer leads to one struct; booleans may hold any byte only in C
         getattr(reference, f"{function}_{struct.name}")(*((3, own) if function == "each" else (own,)))
         getattr(lib, f"{function}_{struct.name}")(memory)
         case.same(memory.tobytes(), bytes(own), f"{function}_{struct.name}")
@@ -121,7 +133,7 @@ class Function:
         c_type = self.random.choice(list(NUMBERS))
         dims = ()
         if role in ("in", "inout", "out"):
-            choices = [*sizes, "2", "3", *(f"{size}+1" for size in sizes), *(f"2*{size}" for size in sizes)]
+            choices = ["2", "3", *(text for size in sizes for text in (size, f"{size}+1", f"2*{size}"))]
             dims = tuple(self.random.choice(choices) for _ in range(self.random.randint(1, 3)))
         self.add(c_type, name, role, dims)
 
@@ -168,7 +180,7 @@ def check_function(case, function, lib, reference):
         shape = tuple(eval(dim, {}, env) for dim in dims)
         count = int(np.prod(shape, dtype=int))
         if role == "size":
-            hidden = f"{name}," not in signature.split(" ->")[0].replace(")", ",") and f"({name}" not in signature
+            hidden = name not in inspect.signature(getattr(lib, function.name)).parameters
             theirs.append(C_TYPES[letter](env[name]))
             ours += [] if hidden else [(name, env[name])]
         elif role == "number":
@@ -265,8 +277,7 @@ class Case:
             raise AssertionError(f"case {self.seed}: {what}: {ours!r}, gcc has {theirs!r}\n{self.text}")
 
     def run(self, folder):
-        common = "#include <stddef.h>\n" + SUMS
-        common += "".join(struct.text + struct.functions() for struct in self.structs)
+        common = HEAD + "".join(struct.text + struct.functions() for struct in self.structs)
         common += "".join(callback.definition() for callback in self.callbacks)
         sized = [function.definition(True, True) for function in self.functions]
         plain = [function.definition(False, not self.apart) for function in self.functions]
@@ -274,14 +285,10 @@ class Case:
         self.text = common + "".join(plain if self.apart else sized)
         path = os.path.join(folder, f"case{self.seed}.so")
         source = common + "".join(plain)
-        subprocess.run(["gcc", "-w", "-shared", "-fPIC", "-O1", "-xc", "-", "-o", path], input=source.encode(), check=True)
+        command = ["gcc", "-w", "-shared", "-fPIC", "-O1", "-xc", "-", "-o", path]
+        subprocess.run(command, input=source.encode(), check=True)
         reference = ctypes.CDLL(path)
-        if self.apart:
-            names = [thing.name for thing in [*self.functions, *self.callbacks]]
-            names += [f"{kind}_{struct.name}" for struct in self.structs for kind in ("read", "write", "each")]
-            lib = tw.compile(self.text, declare=declare)
-        else:
-            lib = tw.compile(self.text)
+        lib = tw.compile(self.text, declare=declare if self.apart else None)
         for struct in self.structs:
             check_struct(self, struct, lib, reference)
         for function in self.functions:
