@@ -3,7 +3,8 @@
 #   make test       the test suite
 #   make lint       formatting and lint of the C and the Python
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
-#   make fuzz       FUZZ_COUNT random array expressions, assignments and reductions, from seed FUZZ_SEED on, against NumPy
+#   make fuzz       FUZZ_COUNT random array expressions, assignments and reductions, from seed FUZZ_SEED on, against NumPy;
+#                   a hundredth as many sources of C functions, against gcc
 #   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
 #   make bench      latency, then array expressions, then ufuncs, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
@@ -65,6 +66,7 @@ fuzz: $(ENVS)/test/installed
 	$(ENVS)/test/bin/python tests/fuzz_evaluate.py $(FUZZ_COUNT) $(FUZZ_SEED)
 	$(ENVS)/test/bin/python tests/fuzz_blitz.py $(FUZZ_COUNT) $(FUZZ_SEED)
 	$(ENVS)/test/bin/python tests/fuzz_reduce.py $(FUZZ_COUNT) $(FUZZ_SEED)
+	$(ENVS)/test/bin/python tests/fuzz_compile.py $$(($(FUZZ_COUNT) / 100)) $(FUZZ_SEED)
 
 soak: $(ENVS)/test/installed
 	$(ENVS)/test/bin/python tests/soak.py

@@ -363,3 +363,27 @@ def test_the_c_library_needs_no_name():
     assert tw.compile(declare="int getpagesize(void);").getpagesize() == os.sysconf("SC_PAGESIZE")
     with pytest.raises(tw.CompileError, match="undefined symbol 'no_such_function'"):
         tw.compile(declare="int no_such_function(void);")
+
+
+# ---- What cannot be declared ----
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("void f(int n, out double a[]) { }", {}, r"'double a\[\]' is an out whose extent nothing tells"),
+        ("", {"declare": "void f(out double a[]);"}, r"'double a\[\]' is an out whose extent nothing tells"),
+        ("", {"declare": "void f(void (*g)(out double y[]));"}, "is an out whose extent nothing tells"),
+        ("", {"declare": "double cos(double);\nfloat cos(float);"}, "'cos' is declared before, with other types"),
+        ("static int f(void) { return 1; }", {"declare": "int f(void);"}, "'f' is static in the source"),
+        ("#define SQUARE(x) ((x) * (x))", {"functions": ["SQUARE"]}, "'SQUARE', a macro with parameters"),
+    ],
+)
+def test_refused_with_the_line(source, options, message):
+    with pytest.raises(tw.CompileError, match=message) as caught:
+        tw.compile(source, **options)
+    assert caught.value.lineno == (2 if "before" in message else 1)
+
+
+def test_declared_twice_alike():
+    assert tw.compile(declare="double cos(double x); double cos(double);").cos(0) == 1

@@ -955,3 +955,85 @@ def test_pickle_without_its_header(tmp_path):
     gc.collect()
     with pytest.raises(tw.CompileError, match="own.h"):
         pickle.loads(data)(1)
+
+
+PACKED = """
+#pragma pack(push, 1)
+struct tight { char c; int i; };
+#pragma pack(pop)
+#pragma pack(2)
+typedef struct { char c; double d; } half;
+#pragma pack()
+struct loose { char c; int i; };
+int sizes(const struct tight *a, const half *b, const struct loose *c)
+{
+    return sizeof(*a) * 10000 + sizeof(*b) * 100 + sizeof(*c);
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+def test_packed_structs_are_packed_in_the_header(tmp_path, gcc, compiler):
+    header = build(tw.compile(PACKED), tmp_path)
+    assert header.count("#pragma pack(push, 1)") == header.count("#pragma pack(push, 2)") == 1
+    program = """
+    #include <stdio.h>
+    #include "kernels.h"
+    int main(void)
+    {
+        int own = sizeof(struct tight) * 10000 + sizeof(half) * 100 + sizeof(struct loose);
+        printf("%d", own == sizes(0, 0, 0));
+        return 0;
+    }"""
+    assert run_c(tmp_path, program, compiler) == "1"
+
+
+WORDS_OF_CPLUSPLUS = """
+struct item { int i; };
+int class(int x) { return x; }
+int pick(int class, struct item *this) { return class + this->i; }
+double euler(void (*rhs)(int n, const double y[n], out double new[n], int (*g)(int m, int a[m][2])),
+             int n, double y[n])
+{
+    double d[n];
+    rhs(n, y, d, 0);
+    return d[0] + y[1];
+}
+"""
+
+
+def test_header_for_cplusplus(tmp_path, gcc):
+    header = build(tw.compile(WORDS_OF_CPLUSPLUS), tmp_path)
+    assert "int class(int x);" in header and "int pick(int class, struct item *this);" in header
+    program = """
+    #include <stdio.h>
+    #include "kernels.h"
+    static void rhs(int n, const double *y, double *d, int (*)(int, int *)) { d[0] = y[n - 1]; }
+    int main(void)
+    {
+        struct item one = {1};
+        double y[] = {1, 2};
+        printf("%d %g", pick(2, &one), euler(rhs, 2, y));
+        return 0;
+    }"""
+    assert run_c(tmp_path, program, "g++") == "3 4"
+
+
+def test_save_functions_called_like_those_of_c(tmp_path, gcc):
+    lib = tw.compile("int abs(int x) { return 7; } int f(int x) { return abs(x); }")
+    build(lib, tmp_path)
+    assert ctypes.CDLL(str(tmp_path / "kernels.so")).f(-3) == lib.f(-3) == 7
+
+
+def test_save_names_beyond_ascii(tmp_path, gcc):
+    build(tw.compile("int größe(void) { return 4; }"), tmp_path)
+    assert ctypes.CDLL(str(tmp_path / "kernels.so"))["größe"]() == 4
+
+
+def test_save_names_what_is_wrong(tmp_path):
+    lib = tw.compile("int f(void) { return 1; }")
+    with pytest.raises(FileNotFoundError, match="no such folder") as caught:
+        lib.save(tmp_path / "nowhere" / "k.so")
+    assert caught.value.filename == str(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="'flags' must be a str or a list of str, not int"):
+        lib.save(tmp_path / "k.so", flags=3)

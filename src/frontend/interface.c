@@ -105,6 +105,31 @@ is_attribute(const struct token *token)
     return is_one_of(token, words);
 }
 
+/* Names in C that are words of C++. */
+static bool
+is_cplusplus_word(const struct token *token)
+{
+    static const char *const words[] = {"alignas",       "alignof",     "and",
+                                        "and_eq",        "asm",         "bitand",
+                                        "bitor",         "catch",       "class",
+                                        "compl",         "concept",     "constexpr",
+                                        "const_cast",    "consteval",   "constinit",
+                                        "co_await",      "co_return",   "co_yield",
+                                        "decltype",      "delete",      "dynamic_cast",
+                                        "explicit",      "export",      "friend",
+                                        "mutable",       "namespace",   "new",
+                                        "noexcept",      "not",         "not_eq",
+                                        "nullptr",       "operator",    "or",
+                                        "or_eq",         "private",     "protected",
+                                        "public",        "requires",    "reinterpret_cast",
+                                        "static_assert", "static_cast", "template",
+                                        "this",          "throw",       "thread_local",
+                                        "try",           "typeid",      "typename",
+                                        "using",         "virtual",     "xor",
+                                        "xor_eq",        NULL};
+    return is_one_of(token, words);
+}
+
 static bool
 is_record(const struct token *token)
 {
@@ -168,7 +193,7 @@ static int
 add_definition(struct interface *interface, const struct token *name, bool tag)
 {
     struct tag_definition *items = grow(interface->definitions, interface->definition_count,
-                                    &interface->definition_capacity, sizeof(*items));
+                                        &interface->definition_capacity, sizeof(*items));
     if (items == NULL) {
         return no_memory(interface);
     }
@@ -507,6 +532,9 @@ print_token(struct printer *printer, const struct token *token)
     }
     else {
         append_spelling(token, printer->text);
+        bool name = printer->previous == NULL || !is_record(printer->previous);
+        buffer_append_string(printer->text,
+                             printer->cplusplus && name && is_cplusplus_word(token) ? "_" : "");
     }
     printer->previous = token;
 }
@@ -557,15 +585,38 @@ print_type(const struct token *first, const struct token *last, struct buffer *t
     }
 }
 
+/* What #pragma pack says where a type is defined; 0: nothing. */
+static size_t
+pack_of(const struct interface *interface, const struct token *first, const struct token *last)
+{
+    for (const struct token *token = first; token <= last; token++) {
+        if (token_is(token, "{")) {
+            const struct expanded *unit = &interface->unit->expanded;
+            return expanded_pack(unit, (size_t)(token - unit->items));
+        }
+    }
+    return 0;
+}
+
 /* Appends a type, unless the same one stands there. */
 static int
 add_type(struct interface *interface, const struct token *first, const struct token *last,
          const char *end)
 {
     struct buffer text = BUFFER_INIT;
+    size_t pack = pack_of(interface, first, last);
+    if (pack == PACK_UNKNOWN) {
+        const struct translation *unit = interface->unit;
+        return spot_fail(
+            interface->spot, unit->expanded.from[first - unit->expanded.items], first,
+            "a #pragma pack that is not understood here: a header cannot hold the type");
+    }
+    if (pack != 0) {
+        buffer_printf(&text, "#pragma pack(push, %zu)\n", pack);
+    }
     print_type(first, last, &text);
     buffer_append_string(&text, end);
-    buffer_append_string(&text, "\n\n");
+    buffer_append_string(&text, pack != 0 ? "\n#pragma pack(pop)\n\n" : "\n\n");
     bool known = false;
     for (size_t i = 0; i < interface->printed.count && !text.failed; i++) {
         known |= strcmp(interface->printed.items[i], text.data) == 0;
@@ -673,6 +724,22 @@ is_array(const struct type *type)
            (type->kind == TYPE_POINTER && type->target->kind == TYPE_ARRAY);
 }
 
+/* Whether a token is the name of a parameter, or of a parameter's parameter. */
+static bool
+names_parameter(const struct type *type, const struct token *token)
+{
+    for (; type != NULL; type = type->target) {
+        for (size_t i = 0; type->kind == TYPE_FUNCTION && i < type->parameter_count; i++) {
+            const struct parameter *parameter = &type->parameters[i];
+            if ((parameter->name != NULL && token_compare(parameter->name, token) == 0) ||
+                names_parameter(parameter->type, token)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Whether C++ reads the declaration otherwise than C, or not at all. */
 static bool
 differs(const struct declaration *declaration)
@@ -680,8 +747,8 @@ differs(const struct declaration *declaration)
     bool brackets = false;
     for (const struct token *token = declaration->first; token <= declaration->last; token++) {
         brackets = token_is(token, "[") || (brackets && !token_is(token, "]"));
-        if (is_restrict(token) ||
-            (brackets && (is_parameter(declaration->type, token) || token_is(token, "static") ||
+        if (is_restrict(token) || is_cplusplus_word(token) ||
+            (brackets && (names_parameter(declaration->type, token) || token_is(token, "static") ||
                           token_is(token, "*")))) {
             return true;
         }
@@ -701,8 +768,41 @@ print_flat(struct printer *printer, const struct parameter *parameter)
     }
     buffer_append_string(printer->text, token_is(token - 1, "*") ? "*" : " *");
     if (parameter->name != NULL) {
-        append_spelling(parameter->name, printer->text);
+        printer->previous = NULL;
+        print_token(printer, parameter->name);
     }
+}
+
+/* The parameter of a function that stands between two tokens, the first one behind `from`; NULL: none. */
+static const struct parameter *
+next_parameter(const struct type *type, const struct token *from, const struct token *last)
+{
+    for (; type != NULL; type = type->target) {
+        for (size_t i = 0; type->kind == TYPE_FUNCTION && i < type->parameter_count; i++) {
+            if (type->parameters[i].first > from && type->parameters[i].first <= last) {
+                return &type->parameters[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* A parameter as C++ knows it, those of a callback too. */
+static void
+print_parameter(struct printer *printer, const struct parameter *parameter)
+{
+    if (is_array(parameter->type)) {
+        print_flat(printer, parameter);
+        return;
+    }
+    const struct token *from = parameter->first;
+    const struct parameter *inner;
+    while ((inner = next_parameter(parameter->type, from, parameter->last)) != NULL) {
+        print_tokens(printer, from, inner->first - 1);
+        print_parameter(printer, inner);
+        from = inner->last + 1;
+    }
+    print_tokens(printer, from, parameter->last);
 }
 
 /* The same prototype for C++. */
@@ -717,12 +817,7 @@ print_cplusplus(struct printer *printer)
         const struct parameter *parameter = &type->parameters[i];
         buffer_append_string(printer->text, i > 0 ? ", " : "");
         printer->previous = NULL;
-        if (is_array(parameter->type)) {
-            print_flat(printer, parameter);
-        }
-        else {
-            print_tokens(printer, parameter->first, parameter->last);
-        }
+        print_parameter(printer, parameter);
     }
     buffer_append_string(printer->text, type->variadic ? ", ...)" : ")");
 }
@@ -733,6 +828,9 @@ print_form(const struct instance *instances, size_t count, bool cplusplus, struc
     for (size_t i = 0; i < count; i++) {
         const struct declaration *declaration = instances[i].declaration;
         struct printer printer = {.text = text, .instance = &instances[i], .cplusplus = cplusplus};
+        if (cplusplus && is_cplusplus_word(declaration->name)) {
+            continue; /* C++ cannot call it */
+        }
         if (cplusplus) {
             print_cplusplus(&printer);
         }

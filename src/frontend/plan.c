@@ -393,6 +393,13 @@ plan_type(struct planner *planner, struct plan_parameter *parameter, const struc
     bool array = (parameter->role >= ROLE_IN && parameter->role <= ROLE_OUT) ||
                  parameter->role == ROLE_NUMBER_OUT;
     check_dimensions(planner, parameter);
+    if (parameter->role == ROLE_OUT && type->kind == TYPE_ARRAY && parameter->dimensions < 0) {
+        return spot_fail(planner->spot, planner->context->source,
+                         given->name != NULL ? given->name : planner->named,
+                         "'%s' is an out whose extent nothing tells: give its dimension, or write "
+                         "*%s for one value",
+                         parameter->declaration, parameter->name);
+    }
     if (parameter->role == ROLE_OUT && parameter->dimensions < 0) {
         bool record = plan_is_record(parameter->type);
         parameter->role = record ? ROLE_OUT : ROLE_NUMBER_OUT;

@@ -512,6 +512,23 @@ note_pack(struct preprocessor *preprocessor)
     return 0;
 }
 
+size_t
+expanded_pack(const struct expanded *expanded, size_t at)
+{
+    size_t low = 0,
+           high = expanded->pack_count; /* the first pack behind the item lies in [low, high] */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (expanded->packs[middle].at <= at) {
+            low = middle + 1;
+        }
+        else {
+            high = middle;
+        }
+    }
+    return low > 0 ? expanded->packs[low - 1].alignment : 0;
+}
+
 /* 1, 2, 4, 8 or 16; else PACK_UNKNOWN. */
 static size_t
 pack_number(const struct token *token)

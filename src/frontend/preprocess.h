@@ -47,6 +47,9 @@ struct expanded {
     struct arena arena; /* what preprocess_free frees besides */
 };
 
+/* What #pragma pack says at an item: 0: nothing; or PACK_UNKNOWN. */
+size_t expanded_pack(const struct expanded *expanded, size_t at);
+
 /* Runs the `count` scanned sources one after the other, as they stand in the unit; a macro's call ends in
  * the source, or header, in which it began. Of #include only the user's headers are followed, whose
  * contents `includes` has, and only when named as written, not by a macro; what a system header defines

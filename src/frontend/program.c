@@ -360,6 +360,27 @@ check_alike(const struct source *source, const struct declaration *declared,
     return 0;
 }
 
+/* A function that is declared once more must be the same one. */
+static int
+check_again(const struct translation *unit, const struct source *own,
+            const struct declaration *declaration, struct spot *spot)
+{
+    const struct declaration *first = unit->declarations.items;
+    while (!declaration_declares(first, declaration) || source_of(unit, first->first) != own) {
+        first++;
+    }
+    const struct type *one = first->type, *two = declaration->type;
+    bool alike =
+        one->parameter_count == two->parameter_count && passes_alike(one->target, two->target);
+    for (size_t i = 0; alike && i < one->parameter_count; i++) {
+        alike = passes_alike(one->parameters[i].type, two->parameters[i].type);
+    }
+    return alike ? 0
+                 : spot_fail(spot, own, declaration->name,
+                             "'%.*s' is declared before, with other types",
+                             (int)declaration->name->length, declaration->name->start);
+}
+
 /* Plans the functions of declare='s own text; what stands before it are types it speaks of. */
 static int
 plan_declared(struct program *program, struct plans *plans, struct spot *spot)
@@ -373,8 +394,13 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
         const struct declaration *declaration = &unit->declarations.items[i];
         if (source_of(unit, declaration->first) != own ||
             declaration->type->kind != TYPE_FUNCTION || declaration->storage == STORAGE_TYPEDEF ||
-            !is_wanted(program, declaration->name) ||
-            plans_find(plans, declaration->name) != NULL) {
+            !is_wanted(program, declaration->name)) {
+            continue;
+        }
+        if (plans_find(plans, declaration->name) != NULL) {
+            if (check_again(unit, own, declaration, spot) < 0) {
+                return -1;
+            }
             continue;
         }
         if (declaration->is_definition) {
@@ -384,6 +410,11 @@ plan_declared(struct program *program, struct plans *plans, struct spot *spot)
                              (int)declaration->name->length, declaration->name->start);
         }
         const struct declaration *definition = find_definition(program, declaration);
+        if (definition != NULL && definition->storage == STORAGE_STATIC) {
+            return spot_fail(spot, own, declaration->name,
+                             "'%.*s' is static in the source, which keeps it private",
+                             (int)declaration->name->length, declaration->name->start);
+        }
         struct plan_context context = {.source = own,
                                        .declarations = &unit->declarations,
                                        .variables = program->variables,
@@ -516,6 +547,26 @@ plan_headers(struct program *program, struct plans *plans, struct spot *spot)
 
 /* ---- The program ---- */
 
+/* Where the sources define a macro of that name with parameters; NULL: they do not. */
+static const struct token *
+find_function_macro(const struct program *program, const struct token *name,
+                    const struct source **source)
+{
+    for (size_t i = 0; i < program->count; i++) {
+        *source = &program->units[i].sources[PREAMBLE_TEXTS];
+        const struct token *items = (*source)->tokens.items;
+        for (size_t k = 1; k + 1 < (*source)->tokens.count; k++) {
+            bool defined = items[k].directive && token_is(&items[k - 1], "define") &&
+                           token_compare(&items[k], name) == 0;
+            if (defined && token_is(&items[k + 1], "(") &&
+                items[k + 1].start == items[k].start + items[k].length) {
+                return &items[k];
+            }
+        }
+    }
+    return NULL;
+}
+
 /* Every name that was asked for must be there. */
 static int
 check_wanted(const struct program *program, const struct plans *plans, struct spot *spot)
@@ -526,6 +577,14 @@ check_wanted(const struct program *program, const struct plans *plans, struct sp
             .kind = TOKEN_IDENTIFIER, .start = name, .length = strlen(name)};
         if (plans_find(plans, &token) == NULL && !is_planned(plans, &token)) {
             const struct source *last = &program->units[program->count - 1].sources[PREAMBLE_TEXTS];
+            const struct source *source;
+            const struct token *macro = find_function_macro(program, &token, &source);
+            if (macro != NULL) {
+                return spot_fail(spot, source, macro,
+                                 "'functions' names '%.100s', a macro with parameters: write a "
+                                 "function that uses it",
+                                 name);
+            }
             return spot_fail(spot, last, &last->tokens.items[last->tokens.count],
                              "'functions' names '%.100s', which neither the source nor 'declare' "
                              "nor a header declares as something to be called",

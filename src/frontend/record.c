@@ -357,19 +357,7 @@ struct_declaration(struct parser *parser, struct body *body)
 static size_t
 pack_at(const struct parser *parser)
 {
-    const struct expanded *unit = parser->unit;
-    size_t low = 0,
-           high = unit->pack_count; /* the first pack behind the token lies in [low, high] */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (unit->packs[middle].at <= parser->at) {
-            low = middle + 1;
-        }
-        else {
-            high = middle;
-        }
-    }
-    return low > 0 ? unit->packs[low - 1].alignment : 0;
+    return expanded_pack(parser->unit, parser->at);
 }
 
 /* { struct-declaration-list }

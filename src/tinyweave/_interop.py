@@ -4,6 +4,7 @@ The core describes what C passes by tuples (src/call/export.c); here they become
 """
 
 import ctypes
+import errno
 import functools
 import os
 import re
@@ -182,6 +183,10 @@ def _split_flags(flags):
         words = shlex.split(flags) if isinstance(flags, str) else list(flags)
     except ValueError as error:
         raise ValueError(f"save(): 'flags': {error}: {flags!r}") from None
+    except TypeError:
+        raise TypeError(
+            f"save(): 'flags' must be a str or a list of str, not {type(flags).__name__}"
+        ) from None
     for word in words:
         if not isinstance(word, str):
             raise TypeError(f"save(): 'flags' must be a list of str, not of {type(word).__name__}")
@@ -247,9 +252,13 @@ def save(description, path, flags):
     header = os.path.splitext(library)[0] + ".h"
     if header == library or os.path.basename(header) == ".h":
         raise ValueError(f"save(): {library!r} is no name for a library: the header is to be {header!r}")
-    arguments = [*_ALWAYS, *filter(_NATIVE.match, own_flags), *_split_flags(flags)]
-    with tempfile.TemporaryDirectory(prefix=".", dir=os.path.dirname(header) or ".") as beside:
-        symbols = "{ global: " + "".join(f"{name}; " for name in exports) + "local: *; };\n"
+    folder = os.path.dirname(header) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "save(): no such folder", folder)
+    own = [f"-fno-builtin-{name}" for name in exports]  # an `abs` of the source is that one
+    arguments = [*_ALWAYS, *own, *filter(_NATIVE.match, own_flags), *_split_flags(flags)]
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as beside:
+        symbols = "{ global: " + "".join(f'"{name}"; ' for name in exports) + "local: *; };\n"
         script = _write(os.path.join(beside, "exports"), symbols.encode())
         whole = _write(os.path.join(beside, "header"), _header(header, includes, declarations))
         _build(

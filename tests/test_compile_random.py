@@ -1,0 +1,12 @@
+"""Random C functions against gcc. `make fuzz` runs more of them."""
+
+import shutil
+
+import fuzz_compile
+import pytest
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+@pytest.mark.parametrize("first", range(0, 40, 10))
+def test_functions_by_seed(first):
+    assert fuzz_compile.fuzz(10, first) == 0
