@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -435,6 +436,112 @@ def test_arrays():
         arrays.sum([[1.0]])
     with pytest.raises(ValueError):
         arrays.table(-1, 2)
+
+
+# ---- Py_UNICODE, which Python 3.12 has no more ----
+
+UNICODE = r"""
+#include "Python.h"
+
+static PyObject *reversed(PyObject *self, PyObject *args)
+{
+    PyObject *o, *result;
+    Py_UNICODE *text, *copy;
+    int i, n;
+    if (!PyArg_ParseTuple(args, "U", &o)) return NULL;
+    text = PyUnicode_AS_UNICODE(o);
+    n = PyUnicode_GET_SIZE(o);
+    copy = malloc((n + 1) * sizeof(Py_UNICODE));
+    for (i = 0; i < n; i++) copy[i] = text[n - 1 - i];
+    result = PyUnicode_FromUnicode(copy, n);
+    free(copy);
+    return result;
+}
+/* The texts of all of them are in use at the same time. */
+static PyObject *last_characters(PyObject *self, PyObject *args)
+{
+    PyObject *list, *result;
+    Py_UNICODE **texts;
+    int i, n;
+    if (!PyArg_ParseTuple(args, "O!", &PyList_Type, &list)) return NULL;
+    n = PyList_GET_SIZE(list);
+    texts = malloc(n * sizeof(Py_UNICODE *));
+    for (i = 0; i < n; i++) texts[i] = PyUnicode_AS_UNICODE(PyList_GET_ITEM(list, i));
+    result = PyList_New(n);
+    for (i = 0; i < n; i++) {
+        int length = PyUnicode_GetSize(PyList_GET_ITEM(list, i));
+        if (texts[i] != PyUnicode_AsUnicode(PyList_GET_ITEM(list, i)) || texts[i][length] != 0) abort();
+        PyList_SET_ITEM(result, i, PyUnicode_FromUnicode(texts[i] + length - 1, 1));
+    }
+    free(texts);
+    return result;
+}
+static PyObject *parse(PyObject *self, PyObject *args)
+{
+    Py_UNICODE *a, *b = NULL;
+    int n, m = -1;
+    if (!PyArg_ParseTuple(args, "u#|u:parse", &a, &n, &b)) return NULL;
+    if (b) for (m = 0; b[m]; m++) ;
+    return Py_BuildValue("u#ii", a, n, n, m);
+}
+static PyObject *encode(PyObject *self, PyObject *args)
+{
+    PyObject *o;
+    if (!PyArg_ParseTuple(args, "U", &o)) return NULL;
+    return Py_BuildValue("NN", PyUnicode_EncodeUTF8(PyUnicode_AS_UNICODE(o), PyUnicode_GET_SIZE(o), "strict"),
+                         PyUnicode_EncodeASCII(PyUnicode_AS_UNICODE(o), PyUnicode_GET_SIZE(o), "ignore"));
+}
+static PyObject *no_str(PyObject *self, PyObject *args)
+{
+    return PyUnicode_AsUnicode(Py_None) == NULL ? NULL : Py_None;
+}
+static PyMethodDef methods[] = {
+    {"reversed", reversed, METH_VARARGS}, {"last_characters", last_characters, METH_VARARGS},
+    {"parse", parse, METH_VARARGS}, {"encode", encode, METH_VARARGS}, {"no_str", no_str, METH_VARARGS},
+    {NULL, NULL}
+};
+void initunicode(void)
+{
+    Py_InitModule("unicode", methods);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def unicode():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return tw.extension(UNICODE, "unicode", compat=True)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_unicode(unicode):
+    for text in ("", "abc", "né", "λx", "a\0b", "x\U0001f600y"):
+        assert unicode.reversed(text) == text[::-1]
+        assert unicode.encode(text) == (text.encode(), text.encode("ascii", "ignore"))
+    assert unicode.parse("aé\0b") == ("aé\0b", 4, -1)
+    assert unicode.parse("λ", "xy") == ("λ", 1, 2)
+    with pytest.raises(ValueError, match="embedded null character"):
+        unicode.parse("a", "b\0")
+    with pytest.raises(TypeError):
+        unicode.parse(b"a")
+    with pytest.raises(TypeError, match="bad argument type"):
+        unicode.no_str()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_unicode_texts_live_as_long_as_their_str(unicode):
+    texts = [f"{i}é{chr(945 + i % 20)}" for i in range(3000)]
+    assert unicode.last_characters(texts) == [text[-1] for text in texts]
+    assert unicode.last_characters(texts) == [text[-1] for text in texts]
+    del texts
+    blocks = []
+    for _ in range(2):  # dropped now and then; what is kept does not grow
+        for i in range(20000):
+            unicode.reversed(f"é{i}")
+        gc.collect()
+        blocks.append(sys.getallocatedblocks())
+    assert blocks[1] - blocks[0] < 20000
 
 
 # ---- Sources that cannot work say so ----

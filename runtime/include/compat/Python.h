@@ -10,6 +10,8 @@
  *                UTF-8 it makes bytes, and so does PyString_FromStringAndSize(NULL, n) until _PyString_Resize cuts it
  *                to what was written. PyString_Check is true of bytes and of ASCII str: other str are what the
  *                source knows as Unicode
+ *   unicode      PyUnicode_AS_UNICODE, also from Python 3.12 on: a copy that lives as long as the str, which C may
+ *                write to, but not change the str by; PyUnicode_FromUnicode needs its text there; PyUnicode_Encode...
  *   arguments    PyArg_Parse...: "s#" with a C int unless PY_SSIZE_T_CLEAN is defined, "S" and "O!" with
  *                PyString_Type take str or bytes, "c" a str of length 1, "t#" as "s#"; Py_BuildValue likewise;
  *                PyArg_NoArgs, PyArg_GetInt
@@ -25,7 +27,7 @@
  *   files        PyFile_Check is false and PyFile_AsFile gives NULL
  *
  * Not there: ob_sval and ob_size of a PyStringObject and ob_ival of a PyIntObject, which are an error: write
- * PyString_AS_STRING, PyString_GET_SIZE, PyInt_AS_LONG; old classes, buffers in segments; PyUnicode_AS_UNICODE ends with Python 3.11.
+ * PyString_AS_STRING, PyString_GET_SIZE, PyInt_AS_LONG; old classes, buffers in segments.
  */
 #ifndef TINYWEAVE_COMPAT_PYTHON_H
 #define TINYWEAVE_COMPAT_PYTHON_H
@@ -371,12 +373,128 @@ tw_string_concat(PyObject **string, PyObject *more, int and_delete)
 #define PyString_InternInPlace PyUnicode_InternInPlace
 #define PyString_DecodeEscape tw_string_unescape
 #define PyString_Repr(object, smart) PyObject_Repr((PyObject *)(object))
+/* ---- unicode ---- */
+
 #if PY_VERSION_HEX >= 0x030C0000
+
+/* From Python 3.12 on a str holds no Py_UNICODE. Here: id -> (the str, its text as bytes), for as long as anyone
+ * else has the str, which is how long the text lived inside of it. */
+static PyObject *tw_unicodes;
+static Py_ssize_t tw_most_unicodes = 64; /* then those nobody has are dropped */
+
+static inline int
+tw_unicodes_sweep(void)
+{
+    PyObject *kept = PyDict_New(), *key, *pair;
+    Py_ssize_t place = 0;
+    while (kept != NULL && PyDict_Next(tw_unicodes, &place, &key, &pair)) {
+        if (Py_REFCNT(PyTuple_GET_ITEM(pair, 0)) > 1 && PyDict_SetItem(kept, key, pair) < 0) {
+            Py_CLEAR(kept);
+        }
+    }
+    if (kept == NULL) {
+        return -1;
+    }
+    if (PyDict_GET_SIZE(kept) > tw_most_unicodes / 2) {
+        tw_most_unicodes = 2 * PyDict_GET_SIZE(kept);
+    }
+    Py_SETREF(tw_unicodes, kept);
+    return 0;
+}
+
+/* The text of a str as a new bytes object, with a NUL behind. */
+static inline PyObject *
+tw_unicode_bytes(PyObject *object)
+{
+    Py_ssize_t room = PyUnicode_GET_LENGTH(object) + 1;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, room * (Py_ssize_t)sizeof(Py_UNICODE));
+    if (bytes != NULL &&
+        PyUnicode_AsWideChar(object, (Py_UNICODE *)PyBytes_AS_STRING(bytes), room) < 0) {
+        Py_CLEAR(bytes);
+    }
+    return bytes;
+}
+
+static inline Py_UNICODE *
+tw_unicode_keep(PyObject *object, PyObject *key)
+{
+    PyObject *bytes = tw_unicode_bytes(object);
+    PyObject *pair = bytes == NULL ? NULL : PyTuple_Pack(2, object, bytes);
+    int result = pair == NULL ? -1 : 0;
+    if (result == 0 && PyDict_GET_SIZE(tw_unicodes) >= tw_most_unicodes) {
+        result = tw_unicodes_sweep();
+    }
+    if (result == 0) {
+        result = PyDict_SetItem(tw_unicodes, key, pair);
+    }
+    Py_XDECREF(pair);
+    Py_XDECREF(bytes);
+    return result < 0 ? NULL : (Py_UNICODE *)PyBytes_AS_STRING(bytes);
+}
+
+/* A str of wide characters has the text itself. */
+static inline Py_UNICODE *
+tw_unicode_text(PyObject *object)
+{
+    if (!PyUnicode_Check(object)) {
+        PyErr_BadArgument();
+        return NULL;
+    }
+    if (PyUnicode_KIND(object) == PyUnicode_4BYTE_KIND) {
+        return (Py_UNICODE *)PyUnicode_4BYTE_DATA(object);
+    }
+    if (tw_unicodes == NULL && (tw_unicodes = PyDict_New()) == NULL) {
+        return NULL;
+    }
+    PyObject *key = PyLong_FromVoidPtr(object);
+    PyObject *pair = key == NULL ? NULL : PyDict_GetItemWithError(tw_unicodes, key);
+    Py_UNICODE *text = NULL;
+    if (pair != NULL) {
+        text = (Py_UNICODE *)PyBytes_AS_STRING(PyTuple_GET_ITEM(pair, 1));
+    }
+    else if (key != NULL && !PyErr_Occurred()) {
+        text = tw_unicode_keep(object, key);
+    }
+    Py_XDECREF(key);
+    return text;
+}
+
+static inline PyObject *
+tw_unicode_new(const Py_UNICODE *text, Py_ssize_t size)
+{
+    if (text == NULL && size > 0) {
+        PyErr_SetString(PyExc_SystemError, "PyUnicode_FromUnicode(NULL, size): since Python 3.12 "
+                                           "a str cannot be made before its text");
+        return NULL;
+    }
+    return PyUnicode_FromWideChar(size == 0 ? L"" : text, size);
+}
+
+#define PyUnicode_AS_UNICODE(object) tw_unicode_text((PyObject *)(object))
+#define PyUnicode_AsUnicode(object) tw_unicode_text((PyObject *)(object))
+#define PyUnicode_AS_DATA(object) ((const char *)PyUnicode_AS_UNICODE(object))
 #define PyUnicode_GET_SIZE(object) PyUnicode_GET_LENGTH(object)
 #define PyUnicode_GetSize(object) PyUnicode_GetLength(object)
-#define PyUnicode_FromUnicode(text, size)                                                          \
-    PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, (text), (size))
+#define PyUnicode_GET_DATA_SIZE(object)                                                            \
+    (PyUnicode_GET_LENGTH(object) * (Py_ssize_t)sizeof(Py_UNICODE))
+#define PyUnicode_FromUnicode tw_unicode_new
 #endif
+
+static inline PyObject *
+tw_unicode_encode(const Py_UNICODE *text, Py_ssize_t size, const char *encoding, const char *errors)
+{
+    PyObject *object = PyUnicode_FromWideChar(text, size);
+    PyObject *bytes = object == NULL ? NULL : PyUnicode_AsEncodedString(object, encoding, errors);
+    Py_XDECREF(object);
+    return bytes;
+}
+
+#define PyUnicode_Encode tw_unicode_encode
+#define PyUnicode_EncodeUTF8(text, size, errors) tw_unicode_encode((text), (size), "utf-8", (errors))
+#define PyUnicode_EncodeLatin1(text, size, errors)                                                 \
+    tw_unicode_encode((text), (size), "latin-1", (errors))
+#define PyUnicode_EncodeASCII(text, size, errors)                                                  \
+    tw_unicode_encode((text), (size), "ascii", (errors))
 
 /* ---- arguments ---- */
 
@@ -387,8 +505,9 @@ struct tw_places {
     char format[512];
     void *given[TW_MOST_PLACES];  /* by the caller */
     void *passed[TW_MOST_PLACES]; /* to Python */
-    char kinds[TW_MOST_PLACES];   /* 'n': a size, 'c': a character, 'S': a string; else 0 */
+    char kinds[TW_MOST_PLACES];   /* 'n': a size, 'c': a character, 'u': a str, for its text; else 0 */
     Py_ssize_t sizes[TW_MOST_PLACES];
+    void *lengths[TW_MOST_PLACES]; /* the place of the size, of "u#" */
     int count;
 };
 
@@ -451,6 +570,16 @@ tw_places_read(struct tw_places *places, const char *format, va_list list)
             tw_places_add(places, place, &places->sizes[places->count], 'c');
             continue;
         }
+#if PY_VERSION_HEX >= 0x030C0000
+        if (*format == 'u') {
+            int sized = format[1] == '#';
+            *out++ = 'U';
+            format += sized;
+            places->lengths[places->count] = sized ? va_arg(list, void *) : NULL;
+            tw_places_add(places, place, &places->sizes[places->count], 'u');
+            continue;
+        }
+#endif
         *out++ = *format == 't' ? 's' : *format;
         tw_places_add(places, place, place, 0);
         if (*format == 'e' && (format[1] == 's' || format[1] == 't')) {
@@ -477,6 +606,37 @@ tw_places_read(struct tw_places *places, const char *format, va_list list)
     return 1;
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
+/* "u" and "u#", which Python has no more. */
+static inline int
+tw_store_text(PyObject *object, Py_UNICODE **text, void *length)
+{
+    Py_ssize_t size = PyUnicode_GET_LENGTH(object);
+    *text = tw_unicode_text(object);
+    if (*text == NULL) {
+        return 0;
+    }
+    if (length == NULL && wcslen(*text) != (size_t)size) {
+        PyErr_SetString(PyExc_ValueError, "embedded null character");
+        return 0;
+    }
+#ifdef TW_INT_SIZES
+    if (length != NULL && size > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "size does not fit in an int");
+        return 0;
+    }
+    if (length != NULL) {
+        *(int *)length = (int)size;
+    }
+#else
+    if (length != NULL) {
+        *(Py_ssize_t *)length = size;
+    }
+#endif
+    return 1;
+}
+#endif
+
 /* Hands the values of our places over. Returns 0 for a size beyond an int. */
 static inline int
 tw_places_store(struct tw_places *places)
@@ -489,6 +649,13 @@ tw_places_store(struct tw_places *places)
             }
             *(int *)places->given[i] = (int)places->sizes[i];
         }
+#if PY_VERSION_HEX >= 0x030C0000
+        else if (places->kinds[i] == 'u' && places->sizes[i] != 0) {
+            if (!tw_store_text((PyObject *)places->sizes[i], places->given[i], places->lengths[i])) {
+                return 0;
+            }
+        }
+#endif
         else if (places->kinds[i] == 'c') {
             *(char *)places->given[i] = (char)*(int *)&places->sizes[i];
         }
@@ -503,6 +670,9 @@ tw_places_load(struct tw_places *places)
     for (int i = 0; i < places->count; i++) {
         if (places->kinds[i] == 'n') {
             places->sizes[i] = *(int *)places->given[i];
+        }
+        else if (places->kinds[i] == 'u') {
+            places->sizes[i] = 0;
         }
         else if (places->kinds[i] == 'c') {
             *(int *)&places->sizes[i] = *(unsigned char *)places->given[i];
