@@ -125,10 +125,16 @@ class arg_spec:
 
 
 def _names(args, function):
-    names = args.split() if isinstance(args, str) else list(args)
-    for name in names:
+    try:
+        names = args.split() if isinstance(args, str) else list(args)
+    except TypeError:
+        kind = type(args).__name__
+        raise TypeError(f"{function}(): the names must be a list of str, or one str, not {kind}") from None
+    for index, name in enumerate(names):
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{function}(): '{name}' is no identifier")
+        if name in names[:index]:
+            raise ValueError(f"{function}(): '{name}' is named twice")
     return names
 
 
@@ -524,8 +530,11 @@ def _write(path, text):
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
