@@ -260,6 +260,10 @@ REFUSED = {
     "return_val = tw_sin(z, z);": "tw_sin takes 1 operand, 2 given",
     "return_val = tw_add((tw_complex){1, 2}, z);": r"separates operands of tw_add: .* tw_make\(re, im\)",
     "double a[2]; return_val = tw_abs(a[0, 1]);": "separates operands of tw_abs",
+    "return_val = (tw_complex)1;": r"'tw_complex' is one: tw_cast\(tw_complex, x\)",
+    "return_val = tw_real((const tw_complexf)z);": "C casts to no struct",
+    "union u { int a; double b; } v; v = (union u)3; return_val = v.a;": "C casts to no struct or union",
+    "typedef struct { int a; } s; s v = (s)3; return_val = v.a;": "'s' is one",
     "tw_complex tw_x = z; return_val = tw_add(tw_x, tw_x);": "'tw_x' is a name that tw_add and its kin use",
 }
 
@@ -275,6 +279,33 @@ def test_deep_calls_in_a_source():
     with pytest.raises(tw.CompileError, match="nested more than 12"):
         tw.compile(text, T="fdFD")
     assert tw.compile(text.replace("tw_add(x, ", "", 5).replace(")" * 6 + ";", ");"), T="fdFD").f(1.0) == 9
+
+
+def test_casts_to_a_complex_type_variable():
+    text = "T f(int n, const T a[n]) { T one = (T)1; return tw_add(a[0], one); }"
+    with pytest.raises(tw.CompileError, match=r"'T' is one: tw_cast\(T, x\)") as caught:
+        tw.compile("\n" + text, T="fdFD")
+    assert (caught.value.lineno, caught.value.offset) == (2, text.index("(T)1") + 1)
+    with pytest.raises(tw.CompileError, match="'U' is one"):
+        tw.ufunc("#pragma tinyweave U \"F\"\nU f(T x, U y) { return (U)x; }", T="d")
+    assert tw.compile(text, T="fd").f([2]) == 3
+    assert tw.compile(text).f([2]) == 3
+
+
+def test_brackets_that_are_no_cast():
+    lib = tw.compile("""
+    struct pair { int a, b; };
+    typedef struct pair pair;
+    static int first(pair);
+    int (*chosen)(struct pair) = first;
+    static int first(pair p) { return (p).a; }
+    int f(int T, tw_complex z)
+    {
+        pair p = (pair){T, 2}, *q = (pair *)&p;
+        if (sizeof(pair) * 2 != sizeof (struct pair) + 8) return (T) * 10;
+        return (T) + first((struct pair){q->a, 3}) + (int)sizeof(tw_complex) + (int)(z).real;
+    }""")
+    assert lib.f(5, 7j) == 26
 
 
 def test_commas_that_part_no_operand():

@@ -7,6 +7,7 @@
 
 #include "../../cache/kernel.h"
 #include "../backend/library.h"
+#include "../frontend/casts.h"
 #include "report.h"
 #include "source.h"
 
@@ -316,6 +317,29 @@ find_letters(const struct build *build, int variable)
     return build_read_letters(DEFAULT_LETTERS, variable, library_maker(build->library));
 }
 
+/* (T)x, where T stands for complex numbers too. Returns 0, or -1 with an exception. */
+static int
+check_casts(const struct library *library, const struct build *build)
+{
+    static const char *const variables[TYPE_VARIABLES] = {"T", "U"};
+    const char *names[TYPE_VARIABLES + 1] = {NULL};
+    int count = 0;
+    for (int i = 0; i < TYPE_VARIABLES; i++) {
+        if ((library->plans.variables >> i & 1) &&
+            strpbrk(library->shared.letters[i], "FD") != NULL) {
+            names[count++] = variables[i];
+        }
+    }
+    for (size_t i = 0; i < build->program.count && count > 0; i++) {
+        struct spot spot;
+        if (casts_check(&build->program.units[i].sources[PREAMBLE_TEXTS], names, &spot) < 0) {
+            build_raise(build, &spot, "");
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* The lists that the user did not give. */
 int
 build_letters(struct library *library, const struct build *build)
@@ -326,5 +350,5 @@ build_letters(struct library *library, const struct build *build)
             return -1;
         }
     }
-    return 0;
+    return check_casts(library, build);
 }

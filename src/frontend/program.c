@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "arithmetic.h"
+#include "casts.h"
 #include "function.h"
 #include "macros.h"
 #include "pointers.h"
@@ -168,8 +169,8 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
 {
     struct source *source = &unit->sources[PREAMBLE_TEXTS];
     if (scan(unit, spot) < 0 || check_source(source, false, spot) < 0 ||
-        arithmetic_check(source, spot) < 0 || refuse_raise(source, spot) < 0 ||
-        macros_check(unit->sources, unit->count, spot) < 0) {
+        arithmetic_check(source, spot) < 0 || casts_check(source, COMPLEX_TYPES, spot) < 0 ||
+        refuse_raise(source, spot) < 0 || macros_check(unit->sources, unit->count, spot) < 0) {
         return -1;
     }
     unit->text = malloc(source->length + 1);

@@ -28,6 +28,7 @@
 #include "../../cache/kernel.h"
 #include "../../runtime/symbols.h"
 #include "arithmetic.h"
+#include "casts.h"
 #include "macros.h"
 #include "pointers.h"
 #include "return_val.h"
@@ -93,7 +94,8 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
             return -1;
         }
         if (i >= SNIPPET_SUPPORT && (check_source(source, i == SNIPPET_CODE, spot) < 0 ||
-                                     arithmetic_check(source, spot) < 0)) {
+                                     arithmetic_check(source, spot) < 0 ||
+                                     casts_check(source, COMPLEX_TYPES, spot) < 0)) {
             return -1;
         }
     }
