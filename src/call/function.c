@@ -7,7 +7,6 @@
 #include <structmember.h>
 
 #include "../../cache/kernel.h"
-#include "callback.h"
 #include "conversion.h"
 #include "export.h"
 
