@@ -287,7 +287,7 @@ def test_casts_to_a_complex_type_variable():
         tw.compile("\n" + text, T="fdFD")
     assert (caught.value.lineno, caught.value.offset) == (2, text.index("(T)1") + 1)
     with pytest.raises(tw.CompileError, match="'U' is one"):
-        tw.ufunc("#pragma tinyweave U \"F\"\nU f(T x, U y) { return (U)x; }", T="d")
+        tw.ufunc('#pragma tinyweave U "F"\nU f(T x, U y) { return (U)x; }', T="d")
     assert tw.compile(text, T="fd").f([2]) == 3
     assert tw.compile(text).f([2]) == 3
 

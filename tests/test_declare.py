@@ -374,7 +374,11 @@ def test_the_c_library_needs_no_name():
         ("void f(int n, out double a[]) { }", {}, r"'double a\[\]' is an out whose extent nothing tells"),
         ("", {"declare": "void f(out double a[]);"}, r"'double a\[\]' is an out whose extent nothing tells"),
         ("", {"declare": "void f(void (*g)(out double y[]));"}, "is an out whose extent nothing tells"),
-        ("", {"declare": "double cos(double);\nfloat cos(float);"}, "'cos' is declared before, with other types"),
+        (
+            "",
+            {"declare": "double cos(double);\nfloat cos(float);"},
+            "'cos' is declared before, with other types",
+        ),
         ("static int f(void) { return 1; }", {"declare": "int f(void);"}, "'f' is static in the source"),
         ("#define SQUARE(x) ((x) * (x))", {"functions": ["SQUARE"]}, "'SQUARE', a macro with parameters"),
     ],

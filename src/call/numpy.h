@@ -6,7 +6,7 @@
 #include <Python.h>
 
 #ifdef NPY_ABI_VERSION
-#error "NumPy's own headers come after this one: before it they bring tables of their own, which nobody fills"
+#error "NumPy's own headers come behind this one: else their tables stay empty"
 #endif
 #define PY_ARRAY_UNIQUE_SYMBOL tinyweave_array_api
 #define PY_UFUNC_UNIQUE_SYMBOL tinyweave_ufunc_api

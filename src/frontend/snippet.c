@@ -93,9 +93,9 @@ snippet_scan(struct snippet *snippet, struct spot *spot)
         if (lexer_scan(source, spot) < 0) {
             return -1;
         }
-        if (i >= SNIPPET_SUPPORT && (check_source(source, i == SNIPPET_CODE, spot) < 0 ||
-                                     arithmetic_check(source, spot) < 0 ||
-                                     casts_check(source, COMPLEX_TYPES, spot) < 0)) {
+        if (i >= SNIPPET_SUPPORT &&
+            (check_source(source, i == SNIPPET_CODE, spot) < 0 ||
+             arithmetic_check(source, spot) < 0 || casts_check(source, COMPLEX_TYPES, spot) < 0)) {
             return -1;
         }
     }

@@ -66,9 +66,9 @@ struct tw_parameter {
     const char *tw_name;
     const char *tw_expected; /* in messages */
     int tw_kind;
-    int tw_dtype;            /* of an array: NumPy's type number */
-    int tw_writable;         /* the array must be */
-    unsigned tw_dimensions;  /* bit k: k are allowed; 0: any number is */
+    int tw_dtype;           /* of an array: NumPy's type number */
+    int tw_writable;        /* the array must be */
+    unsigned tw_dimensions; /* bit k: k are allowed; 0: any number is */
 };
 
 struct tw_function {
@@ -211,8 +211,8 @@ tw_find_parameter(const struct tw_function *function, PyObject *keyword)
         return function->tw_count;
     }
     PyErr_Clear();
-    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
-                 function->tw_name, keyword);
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function->tw_name,
+                 keyword);
     return -1;
 }
 
@@ -244,8 +244,8 @@ tw_bind(const struct tw_function *function, PyObject *const *given, Py_ssize_t c
     }
     for (Py_ssize_t i = 0; i < all; i++) {
         if (values[i] == NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'",
-                         function->tw_name, function->tw_parameters[i].tw_name);
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function->tw_name,
+                         function->tw_parameters[i].tw_name);
             return -1;
         }
     }
