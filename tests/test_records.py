@@ -475,3 +475,8 @@ def test_overlap_of_what_is_no_array():
     lib.both(memoryview(buffer)[:4], memoryview(buffer)[4:])
     with pytest.raises(ValueError, match="'a' and 'b' share memory"):
         lib.both(buffer, memoryview(buffer)[4:])
+
+
+def test_structs_larger_than_any_dtype():
+    lib = tw.compile(declare="struct big { int a[1000000000]; }; void free(struct big *p);")
+    assert lib.free(None) is None and lib.dtypes == {}
