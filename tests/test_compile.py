@@ -620,3 +620,9 @@ def test_ragged_lists_name_the_parameter():
     f = tw.compile("double f(int n, const double a[n]) { return n; }").f
     with pytest.raises(ValueError, match=r"f\(\): 'a' makes no array: .*inhomogeneous"):
         f([[1, 2], [3]])
+
+
+def test_an_array_that_is_too_large():
+    f = tw.compile("void f(long n, out double a[n][n]) { }").f
+    with pytest.raises(ValueError, match=r"f\(\): 'a' cannot be made: array is too big"):
+        f(2**40)

@@ -1037,3 +1037,23 @@ def test_save_names_what_is_wrong(tmp_path):
     assert caught.value.filename == str(tmp_path / "nowhere")
     with pytest.raises(TypeError, match="'flags' must be a str or a list of str, not int"):
         lib.save(tmp_path / "k.so", flags=3)
+
+
+def test_ctypes_callbacks_can_read_arrays():
+    lib = tw.compile("""
+    struct pair { int a, b; };
+    void run(void (*f)(int n, const double y[n], out double d[n], struct pair *p), int n, const double y[n],
+             out double d[n], out struct pair *p)
+    {
+        f(n, y, d, p);
+    }""")
+    run = lib.run.ctypes
+
+    def double(n, y, d, pair):
+        for i in range(n):
+            d[i] = 2 * y[i]
+        pair.contents.b = n
+
+    d, pair = np.zeros(3), np.zeros((), lib.dtypes["pair"])
+    run(run.argtypes[0](double), 3, np.arange(3.0), d, pair)
+    assert d.tolist() == [0, 2, 4] and pair["b"] == 3

@@ -545,3 +545,8 @@ def test_libraries_take_structs_by_value(tmp_path):
             passed += 1
             assert getattr(foreign, f"f{i}")(a, 3, b).tolist() == expected, members
     assert passed >= 25
+
+
+def test_structs_larger_than_any_dtype():
+    lib = tw.compile(declare="struct big { int a[1000000000]; }; void free(struct big *p);")
+    assert lib.free(None) is None and lib.dtypes == {}

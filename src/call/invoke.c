@@ -651,6 +651,23 @@ dtype_of(const struct invocation *invocation, int type)
     return PyArray_DescrFromType(type_of(invocation, type));
 }
 
+/* Says which array NumPy cannot make, where it says why. */
+static void
+fail_new_array(const struct invocation *invocation, const struct plan_parameter *parameter)
+{
+    PyObject *type, *value, *traceback;
+    if (!PyErr_ExceptionMatches(PyExc_ValueError)) {
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyErr_Format(PyExc_ValueError, "%s(): '%s' cannot be made: %S (%s)", invocation->plan->name,
+                 parameter->name, value, parameter->declaration);
+    Py_XDECREF(traceback);
+    Py_XDECREF(value);
+    Py_XDECREF(type);
+}
+
 /* A new array, zero, as its extents say. */
 static PyObject *
 new_array(const struct invocation *invocation, const struct plan_parameter *parameter)
@@ -671,7 +688,11 @@ new_array(const struct invocation *invocation, const struct plan_parameter *para
         shape[axis] = extent;
     }
     PyArray_Descr *dtype = dtype_of(invocation, parameter->type);
-    return dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
+    PyObject *array = dtype == NULL ? NULL : PyArray_Zeros(parameter->dimensions, shape, dtype, 0);
+    if (array == NULL) {
+        fail_new_array(invocation, parameter);
+    }
+    return array;
 }
 
 static int

@@ -2,6 +2,7 @@
  *
  *   struct point {double x, y; char name[8];};     ->     x: float64 at 0, y: float64 at 8, name: S8 at 16
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +167,10 @@ plan_record_of(struct plans *plans, const struct type *type, const char **reason
     *reason = read->why_not;
     if (known != PLAN_NONE || read->why_not != NULL) {
         return known;
+    }
+    if (read->size > INT_MAX) {
+        *reason = "more bytes than NumPy's dtypes may have, 2 GiB";
+        return PLAN_NONE;
     }
     struct plan_record record = {.read = read,
                                  .name = describe(plans, type, ""),

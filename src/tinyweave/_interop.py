@@ -93,17 +93,17 @@ _TYPES = {
     "string": lambda: ctypes.c_char_p,
     "object": lambda: ctypes.py_object,
     "address": lambda: ctypes.c_void_p,
-    "callback": lambda description: _prototype(ctypes.CFUNCTYPE, description),
+    "callback": lambda description: _prototype(ctypes.CFUNCTYPE, description, _CALLBACK_TYPES),
 }
 
+# What C gives has to be read: a pointer has items, an ndpointer has none.
+_CALLBACK_TYPES = {**_TYPES, "array": lambda element, dimensions, writeable: _place(element)}
 
-def _type(description):
-    return None if description is None else _TYPES[description[0]](*description[1:])
 
-
-def _prototype(factory, description):
+def _prototype(factory, description, types=_TYPES):
     result, parameters = description
-    return factory(_type(result), *map(_type, parameters))
+    restype = None if result is None else types[result[0]](*result[1:])
+    return factory(restype, *(types[kind](*details) for kind, *details in parameters))
 
 
 def make_function(name, address, description, needs_gil, library):
