@@ -613,3 +613,17 @@ def test_a_parameter_called_out():
     f = tw.compile("void f(out double out[3]) { out[0] = 1; }").f
     assert str(inspect.signature(f)) == "(*, out=None)"
     assert f()[0] == 1
+
+
+def test_nothing_tells_the_type():
+    source = "T zero(void) { return 0; } void fill(int n, out T a[n]) { } void one(out T *x) { *x = 1; }"
+    lib = tw.compile(source, T="f")
+    assert lib.zero() == 0
+    assert lib.fill(2).dtype == np.float32
+    assert lib.one() == 1
+    lib = tw.compile(source, T="df")
+    for function in lib.zero, lib.one:
+        with pytest.raises(TypeError, match=r'no argument tells what T is: compile .* T="d"'):
+            function()
+    with pytest.raises(TypeError, match="no argument tells what T is: pass out="):
+        lib.fill(2)
