@@ -626,3 +626,17 @@ def test_an_array_that_is_too_large():
     f = tw.compile("void f(long n, out double a[n][n]) { }").f
     with pytest.raises(ValueError, match=r"f\(\): 'a' cannot be made: array is too big"):
         f(2**40)
+
+
+def test_nothing_tells_the_type():
+    source = "T zero(void) { return 0; } void fill(int n, out T a[n]) { } void one(out T *x) { *x = 1; }"
+    lib = tw.compile(source, T="f")
+    assert lib.zero() == 0
+    assert lib.fill(2).dtype == np.float32
+    assert lib.one() == 1
+    lib = tw.compile(source, T="df")
+    for function in lib.zero, lib.one:
+        with pytest.raises(TypeError, match=r'no argument tells what T is: compile .* T="d"'):
+            function()
+    with pytest.raises(TypeError, match="no argument tells what T is: pass out="):
+        lib.fill(2)

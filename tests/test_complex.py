@@ -292,6 +292,55 @@ def test_casts_to_a_complex_type_variable():
     assert tw.compile(text).f([2]) == 3
 
 
+OVERWRITTEN = [
+    "double d = z;",
+    "double d; d = (z);",
+    "float d[2]; d[0] = a[1];",
+    "double d = 1; double *p = &d; p[0] = *a;",
+    "tw_complexf w = {1}; float d = w;",
+    "tw_complex w[2][2]; double d; d = w[1][0];",
+    "const tw_complex *p = a; double d = p[1];",
+]
+
+
+@pytest.mark.parametrize("code", OVERWRITTEN)
+def test_a_complex_number_is_no_real_one(code):
+    """libtcc copies the whole struct, over what lies behind the double."""
+    with pytest.raises(tw.CompileError, match=r"a real number is expected.* tw_real\(z\)"):
+        tw.inline(code, ["z", "a"], {"z": 1j, "a": np.zeros(3, "D")})
+
+
+def test_a_complex_type_variable_is_no_real_number():
+    text = "double f(int n, const T a[n], T b) { double sum = a[0]; sum = b; return sum; }"
+    with pytest.raises(tw.CompileError, match="a real number is expected") as caught:
+        tw.compile(text, T="dD")
+    assert caught.value.offset == text.index("a[0]") + 1
+    with pytest.raises(tw.CompileError, match="a real number is expected"):
+        tw.compile(text.replace("T", "tw_complex"))
+    assert tw.compile(text, T="fd").f([2], 3) == 3
+
+
+def test_complex_numbers_where_they_may_stand():
+    lib = tw.compile(
+        """
+    double f(int n, const T a[n], T b)
+    {
+        T c = a[0], *p = &c, d[2];
+        d[0] = c;
+        d[1] = *p;
+        double real = tw_real(a[0]), part[2] = {0}, *q = part;
+        q[0] = real == tw_real(d[1]) ? tw_real(c) : tw_imag(b);
+        c = b;
+        return q[0];
+    }
+    double g(double a, double c) { double b = a; b = c; return b; }""",
+        T="dD",
+    )
+    assert lib.f([2j, 3], 3) == 0 and lib.f([2, 3], 3) == 2 and lib.g(1, 2) == 2
+    assert tw.inline("tw_complex w = z; w = *a; w = a[1]; return_val = w;", ["z", "a"],
+                     {"z": 1j, "a": np.ones(3, "D")}) == 1  # fmt: skip
+
+
 def test_brackets_that_are_no_cast():
     lib = tw.compile("""
     struct pair { int a, b; };

@@ -8,6 +8,7 @@
 #include "../../cache/kernel.h"
 #include "../backend/library.h"
 #include "../frontend/casts.h"
+#include "../frontend/pointers.h"
 #include "report.h"
 #include "source.h"
 
@@ -317,9 +318,9 @@ find_letters(const struct build *build, int variable)
     return build_read_letters(DEFAULT_LETTERS, variable, library_maker(build->library));
 }
 
-/* (T)x, where T stands for complex numbers too. Returns 0, or -1 with an exception. */
+/* (T)x and double d = x, where T stands for complex numbers too. Returns 0, or -1 with an exception. */
 static int
-check_casts(const struct library *library, const struct build *build)
+check_complex(const struct library *library, const struct build *build)
 {
     static const char *const variables[TYPE_VARIABLES] = {"T", "U"};
     const char *names[TYPE_VARIABLES + 1] = {NULL};
@@ -331,8 +332,10 @@ check_casts(const struct library *library, const struct build *build)
         }
     }
     for (size_t i = 0; i < build->program.count && count > 0; i++) {
+        const struct source *source = &build->program.units[i].sources[PREAMBLE_TEXTS];
         struct spot spot;
-        if (casts_check(&build->program.units[i].sources[PREAMBLE_TEXTS], names, &spot) < 0) {
+        if (casts_check(source, names, &spot) < 0 ||
+            pointers_check_complex(source, names, NULL, NULL, &spot) < 0) {
             build_raise(build, &spot, "");
             return -1;
         }
@@ -350,5 +353,5 @@ build_letters(struct library *library, const struct build *build)
             return -1;
         }
     }
-    return check_casts(library, build);
+    return check_complex(library, build);
 }

@@ -45,7 +45,7 @@ void build_headers(const struct build *build, struct buffer *headers);
 /* "fdFD", checked. Returns a malloc'ed copy, or NULL with a ValueError. */
 char *build_read_letters(const char *letters, int variable, const char *maker);
 
-/* Fills in the lists of dtypes that the user did not give, and refuses casts to complex numbers. Returns 0, or -1 with an exception. */
+/* Fills in the lists of dtypes that the user did not give, and refuses what libtcc takes wrongly where these are complex. Returns 0, or -1 with an exception. */
 int build_letters(struct library *library, const struct build *build);
 
 /* Raises a CompileError at the spot; without a message, MemoryError. `file` is "" for a source given. */

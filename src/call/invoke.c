@@ -182,6 +182,32 @@ bind(struct invocation *invocation, PyObject *const *values, Py_ssize_t count, P
 
 /* ---- What the type variables stand for ---- */
 
+/* Nothing tells what a type variable is: its list does, when that is one dtype. Returns 0, or -1 with a TypeError. */
+static int
+bind_untold(struct invocation *invocation, int variable)
+{
+    const struct plan *plan = invocation->plan;
+    const char *letters = invocation->function->shared->letters[variable];
+    char name = TYPE_VARIABLE_NAMES[variable];
+    if (letters[1] == '\0') {
+        PyArray_Descr *dtype = PyArray_DescrFromType(letters[0]);
+        invocation->binding.types[variable] = dtype->type_num;
+        Py_DECREF(dtype);
+        return 0;
+    }
+    bool has_out = false;
+    for (int i = 0; i < plan->count; i++) {
+        has_out |= plan->parameters[i].role == ROLE_OUT &&
+                   plan_variable(plan->parameters[i].type) == variable;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 has_out ? "%s(): no argument tells what %c is: pass out="
+                         : "%s(): no argument tells what %c is: compile the source for one dtype, "
+                           "%c=\"%c\"",
+                 plan->name, name, name, letters[0]);
+    return -1;
+}
+
 static int
 bind_variable(struct invocation *invocation, int variable)
 {
@@ -200,9 +226,7 @@ bind_variable(struct invocation *invocation, int variable)
         }
     }
     if (count == 0) {
-        PyErr_Format(PyExc_TypeError, "%s(): no argument tells what %c is: pass out=", plan->name,
-                     TYPE_VARIABLE_NAMES[variable]);
-        return -1;
+        return bind_untold(invocation, variable);
     }
     invocation->binding.types[variable] = convert_common_type(
         plan->name, bound, count, invocation->function->shared->letters[variable]);

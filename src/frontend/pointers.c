@@ -17,8 +17,9 @@ struct reader {
     const struct tokens *tokens;
     struct declaration *declarations;
     size_t declaration_count;
-    name_sorter *sort;
+    name_sorter *sort; /* NULL: nothing is known of names before the source declares them */
     const void *context;
+    const char *const *complexes; /* types of complex numbers; NULL: none that matter */
 };
 
 /* Tokens from `from` up to, not including, `to`. */
@@ -114,6 +115,10 @@ declared_here(const struct reader *reader, const struct token *name, bool in_bra
     if (stars == 0 && is_any(token, NUMBERS) && !token_is(token, "char") && is_plain_array(name)) {
         return NAME_NUMBERS;
     }
+    if (reader->complexes != NULL && is_any(token, reader->complexes) && stars <= 1 &&
+        !token_is(name + 1, "(")) {
+        return stars == 0 && !token_is(name + 1, "[") ? NAME_COMPLEX : NAME_COMPLEXES;
+    }
     bool array = token_is(name + 1, "[") || token_is(name + 1, "(");
     if (array || stars > 1) {
         return NAME_UNSURE;
@@ -190,7 +195,8 @@ sort_of(const struct reader *reader, const struct token *name)
     if (name->kind != TOKEN_IDENTIFIER) {
         return NAME_OTHER;
     }
-    enum name_sort argument = reader->sort(reader->context, name);
+    enum name_sort argument =
+        reader->sort == NULL ? NAME_OTHER : reader->sort(reader->context, name);
     enum name_sort own = declared(reader, name); /* which may hide an argument */
     if (own == NAME_OTHER) {
         return argument;
@@ -202,7 +208,7 @@ static bool
 is_pointer_name(const struct reader *reader, const struct token *name)
 {
     enum name_sort sort = sort_of(reader, name);
-    return sort == NAME_POINTER || sort == NAME_NUMBERS;
+    return sort == NAME_POINTER || sort == NAME_NUMBERS || sort == NAME_COMPLEXES;
 }
 
 /* ---- Expressions ---- */
@@ -254,6 +260,27 @@ is_pointer(const struct reader *reader, struct range range)
     }
     return token_is(range.from, "&") ||
            (token_is(range.from + 1, "+") && is_pointer_name(reader, range.from));
+}
+
+/* z, a[i], *a: a whole complex number */
+static bool
+is_complex(const struct reader *reader, struct range range)
+{
+    range = without_brackets(range);
+    if (range.to - range.from == 2 && token_is(range.from, "*")) {
+        return sort_of(reader, range.from + 1) == NAME_COMPLEXES;
+    }
+    if (range.to - range.from <= 1) {
+        return range.from < range.to && sort_of(reader, range.from) == NAME_COMPLEX;
+    }
+    int depth = 0;
+    for (const struct token *token = range.from + 1; token < range.to; token++) {
+        if (depth == 0 && !token_is(token, "[")) {
+            return false;
+        }
+        depth += nesting(token);
+    }
+    return sort_of(reader, range.from) == NAME_COMPLEXES;
 }
 
 /* Up to the ',' or the closing bracket or ';' that ends the expression. */
@@ -411,6 +438,30 @@ pointers_check(const struct source *source, name_sorter *sort, const void *conte
         const struct token *token = &source->tokens.items[i];
         if (!token->directive) {
             result = check_token(&reader, source, token, spot);
+        }
+    }
+    free(reader.declarations);
+    return result;
+}
+
+int
+pointers_check_complex(const struct source *source, const char *const *complexes, name_sorter *sort,
+                       const void *context, struct spot *spot)
+{
+    struct reader reader = {
+        .tokens = &source->tokens, .sort = sort, .context = context, .complexes = complexes};
+    *spot = (struct spot){0};
+    int result = read_declarations(&reader);
+    for (size_t i = 0; i < source->tokens.count && result == 0; i++) {
+        const struct token *token = &source->tokens.items[i];
+        if (token->directive || !token_is(token, "=") || !assigns_number(&reader, token)) {
+            continue;
+        }
+        struct range value = expression(&reader, token + 1);
+        if (is_complex(&reader, value)) {
+            result = spot_fail(spot, source, without_brackets(value).from,
+                               "a real number is expected, and this one is complex: tw_real(z), "
+                               "tw_abs(z) or tw_cast(type, z) make one of it");
         }
     }
     free(reader.declarations);

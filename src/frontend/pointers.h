@@ -12,7 +12,9 @@ enum name_sort {
     NAME_POINTER,
     NAME_NUMBERS, /* pointer to numbers */
     NAME_FLOATING,
-    NAME_UNSURE, /* declared twice, or as something else: nothing is said of it */
+    NAME_COMPLEX,   /* a struct tw_complex or tw_complexf */
+    NAME_COMPLEXES, /* pointer to these */
+    NAME_UNSURE,    /* declared twice, or as something else: nothing is said of it */
 };
 typedef enum name_sort name_sorter(const void *context, const struct token *name);
 
@@ -22,5 +24,11 @@ typedef enum name_sort name_sorter(const void *context, const struct token *name
  * a function, a member, a macro. Returns 0, or -1 with the spot. */
 int pointers_check(const struct source *source, name_sorter *sort, const void *context,
                    struct spot *spot);
+
+/* libtcc copies all of a complex number over a double where gcc refuses: d = z, double d = a[i], x[0] = *p. Refuses
+ * these for the names that `sort` (NULL: none) knows, and for variables that the source declares with one of the
+ * types named in `complexes` (NULL at the end). Returns 0, or -1 with the spot. */
+int pointers_check_complex(const struct source *source, const char *const *complexes,
+                           name_sorter *sort, const void *context, struct spot *spot);
 
 #endif

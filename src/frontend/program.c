@@ -180,7 +180,8 @@ read_unit(struct program *program, struct translation *unit, struct spot *spot)
     }
     memcpy(unit->text, source->text, source->length);
     if (read_declarations(program, unit, false, spot) < 0 ||
-        pointers_check(source, sort_parameter, unit, spot) < 0) {
+        pointers_check(source, sort_parameter, unit, spot) < 0 ||
+        pointers_check_complex(source, COMPLEX_TYPES, NULL, NULL, spot) < 0) {
         return -1;
     }
     for (size_t i = 0; i < unit->declarations.count; i++) {

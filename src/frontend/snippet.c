@@ -599,10 +599,12 @@ sort_name(const void *context, const struct token *name)
         if (token_is(name, snippet->names[i])) {
             bool complex_array = array && (snippet->types[i].dtype == NPY_CDOUBLE ||
                                            snippet->types[i].dtype == NPY_CFLOAT);
-            return array && !complex_array                                       ? NAME_NUMBERS
-                   : array || kind == ARGUMENT_STRING || kind == ARGUMENT_OBJECT ? NAME_POINTER
-                   : kind == ARGUMENT_DOUBLE || kind == ARGUMENT_FLOAT           ? NAME_FLOATING
-                                                                                 : NAME_OTHER;
+            return array && complex_array                                       ? NAME_COMPLEXES
+                   : array                                                      ? NAME_NUMBERS
+                   : kind == ARGUMENT_STRING || kind == ARGUMENT_OBJECT         ? NAME_POINTER
+                   : kind == ARGUMENT_DOUBLE || kind == ARGUMENT_FLOAT          ? NAME_FLOATING
+                   : kind == ARGUMENT_COMPLEX || kind == ARGUMENT_COMPLEX_FLOAT ? NAME_COMPLEX
+                                                                                : NAME_OTHER;
         }
     }
     return NAME_OTHER;
@@ -653,8 +655,10 @@ check_uses(const struct snippet *snippet, struct spot *spot)
         }
     }
     for (int i = SNIPPET_SUPPORT; i <= SNIPPET_CODE; i++) {
-        if (pointers_check(&snippet->sources[i], i == SNIPPET_CODE ? sort_name : sort_nothing,
-                           snippet, spot) < 0) {
+        name_sorter *sort = i == SNIPPET_CODE ? sort_name : sort_nothing;
+        const struct source *source = &snippet->sources[i];
+        if (pointers_check(source, sort, snippet, spot) < 0 ||
+            pointers_check_complex(source, COMPLEX_TYPES, sort, snippet, spot) < 0) {
             return -1;
         }
     }
