@@ -372,7 +372,11 @@ def test_the_c_library_needs_no_name():
         ("void f(int n, out double a[]) { }", {}, r"'double a\[\]' is an out whose extent nothing tells"),
         ("", {"declare": "void f(out double a[]);"}, r"'double a\[\]' is an out whose extent nothing tells"),
         ("", {"declare": "void f(void (*g)(out double y[]));"}, "is an out whose extent nothing tells"),
-        ("", {"declare": "double cos(double);\nfloat cos(float);"}, "'cos' is declared before, with other types"),
+        (
+            "",
+            {"declare": "double cos(double);\nfloat cos(float);"},
+            "'cos' is declared before, with other types",
+        ),
         ("static int f(void) { return 1; }", {"declare": "int f(void);"}, "'f' is static in the source"),
         ("#define SQUARE(x) ((x) * (x))", {"functions": ["SQUARE"]}, "'SQUARE', a macro with parameters"),
     ],
@@ -385,3 +389,11 @@ def test_refused_with_the_line(source, options, message):
 
 def test_declared_twice_alike():
     assert tw.compile(declare="double cos(double x); double cos(double);").cos(0) == 1
+
+
+def test_libraries_by_their_file_names():
+    """As ctypes.util.find_library gives them."""
+    name = ctypes.util.find_library("m")
+    assert tw.compile(libraries=[name], declare="double cos(double x);").cos(0) == 1
+    with pytest.raises(OSError, match=r"library 'libno\.so\.3' not found: no libno\.so\.3 in /usr/local/lib"):
+        tw.compile(libraries=["libno.so.3"], declare="int f(void);")
