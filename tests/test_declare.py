@@ -391,3 +391,11 @@ def test_refused_with_the_line(source, options, message):
 
 def test_declared_twice_alike():
     assert tw.compile(declare="double cos(double x); double cos(double);").cos(0) == 1
+
+
+def test_libraries_by_their_file_names():
+    """As ctypes.util.find_library gives them."""
+    name = ctypes.util.find_library("m")
+    assert tw.compile(libraries=[name], declare="double cos(double x);").cos(0) == 1
+    with pytest.raises(OSError, match=r"library 'libno\.so\.3' not found: no libno\.so\.3 in /usr/local/lib"):
+        tw.compile(libraries=["libno.so.3"], declare="int f(void);")

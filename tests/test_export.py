@@ -9,6 +9,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import textwrap
 import weakref
 
 import numpy as np
@@ -1057,3 +1058,42 @@ def test_ctypes_callbacks_can_read_arrays():
     d, pair = np.zeros(3), np.zeros((), lib.dtypes["pair"])
     run(run.argtypes[0](double), 3, np.arange(3.0), d, pair)
     assert d.tolist() == [0, 2, 4] and pair["b"] == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("int n = 1;", "double n = 2;"),
+        ("int n = 1, m = 2;", "int m = 1, n = 2;"),
+        ("int n[2];", "int n[3];"),
+        ("typedef double row[3]; void g(const row r);", "typedef double row[4]; void g(const row r);"),
+        ("typedef double (*row)(double);", "typedef int (*row)(int);"),
+        ("typedef struct { int a[2]; } *row;", "typedef struct { int a[3]; } *row;"),
+    ],
+)
+def test_a_header_that_changed_before_the_pickle_is_compiled(tmp_path, before, after):
+    header = tmp_path / "changing.h"
+    own = "typedef int row[2];" if "row" not in before else ""
+    (tmp_path / "source.c").write_text(f'#include "changing.h"\n{own}\nint f(row r) {{ return 1; }}')
+    header.write_text(before)
+    pickled = pickle.dumps(tw.compile(tmp_path / "source.c"))
+    program = """
+        import pathlib, pickle, sys
+        lib = pickle.loads(bytes.fromhex(sys.argv[1]))
+        pathlib.Path(sys.argv[2]).write_text(sys.argv[3])
+        try:
+            lib.f(None)
+        except RuntimeError as error:
+            print("refused" if "has changed" in str(error) else error)
+        except (TypeError, ValueError):
+            try:
+                lib.f.address
+            except RuntimeError:
+                print("refused")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), pickled.hex(), str(header), after],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("refused\n", "")

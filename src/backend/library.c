@@ -64,14 +64,16 @@ find_by_pattern(const char *pattern, struct strings *paths)
     return result;
 }
 
-/* lib<name>.so, else the lowest lib<name>.so.<version>: the plain soname sorts before longer ones. */
+/* lib<name>.so, else the lowest lib<name>.so.<version>: the plain soname sorts before longer ones; libm.so.6 is a
+ * file's own name. */
 static int
 find_in_folder(const char *folder, const char *name, struct strings *paths)
 {
     char pattern[4096];
-    static const char *const endings[] = {"", ".*"};
-    for (size_t i = 0; i < COUNT(endings); i++) {
-        int size = snprintf(pattern, sizeof(pattern), "%s/lib%s.so%s", folder, name, endings[i]);
+    static const char *const forms[] = {"%s/lib%s.so", "%s/lib%s.so.*", "%s/%s"};
+    size_t count = strstr(name, ".so") != NULL ? COUNT(forms) : COUNT(forms) - 1;
+    for (size_t i = 0; i < count; i++) {
+        int size = snprintf(pattern, sizeof(pattern), forms[i], folder, name);
         int result = size < (int)sizeof(pattern) ? find_by_pattern(pattern, paths) : 0;
         if (result != 0) {
             return result;
@@ -105,8 +107,9 @@ report_not_found(const char *name, const struct strings *folders, struct problem
     for (size_t i = 0; i < COUNT(LIBRARY_FOLDERS); i++) {
         buffer_printf(&searched, "%s%s", searched.size ? ", " : "", LIBRARY_FOLDERS[i]);
     }
-    problem_set(problem, PROBLEM_SYSTEM, "library '%s' not found: no lib%s.so in %s", name, name,
-                searched.failed ? "" : searched.data);
+    bool file = strstr(name, ".so") != NULL;
+    problem_set(problem, PROBLEM_SYSTEM, "library '%s' not found: no %s%s%s in %s", name,
+                file ? "" : "lib", name, file ? "" : ".so", searched.failed ? "" : searched.data);
     buffer_free(&searched);
     return -1;
 }

@@ -26,7 +26,8 @@ parameters_match(const struct plan *plan, const struct plan *other)
     for (int i = 0; i < plan->count; i++) {
         const struct plan_parameter *one = &plan->parameters[i], *two = &other->parameters[i];
         if (one->role != two->role || one->type != two->type ||
-            one->dimensions != two->dimensions || strcmp(one->name, two->name) != 0) {
+            one->dimensions != two->dimensions || strcmp(one->name, two->name) != 0 ||
+            strcmp(one->declaration, two->declaration) != 0) {
             return false;
         }
     }
@@ -34,44 +35,61 @@ parameters_match(const struct plan *plan, const struct plan *other)
 }
 
 static bool
+functions_match(const struct plan *plan, const struct plan *other)
+{
+    return strcmp(plan->signature, other->signature) == 0 && plan->count == other->count &&
+           plan->result == other->result && plan->returned.type == other->returned.type &&
+           strcmp(plan->result_passed, other->result_passed) == 0 &&
+           (plan->refusal == NULL) == (other->refusal == NULL) && parameters_match(plan, other);
+}
+
+static bool
+fields_match(const struct plan_field *field, const struct plan_field *other)
+{
+    bool match = field->type == other->type && field->offset == other->offset &&
+                 field->itemsize == other->itemsize && field->dimensions == other->dimensions;
+    for (int i = 0; match && i < field->dimensions; i++) {
+        match = field->shape[i] == other->shape[i];
+    }
+    return match;
+}
+
+static bool
 records_match(const struct plan_record *record, const struct plan_record *other)
 {
-    if (record->size != other->size || record->count != other->count) {
-        return false;
+    bool match = record->size == other->size && record->count == other->count;
+    for (int i = 0; match && i < record->count; i++) {
+        match = fields_match(&record->fields[i], &other->fields[i]) &&
+                strcmp(record->fields[i].name, other->fields[i].name) == 0;
     }
-    for (int i = 0; i < record->count; i++) {
-        const struct plan_field *one = &record->fields[i], *two = &other->fields[i];
-        if (one->type != two->type || one->offset != two->offset ||
-            one->itemsize != two->itemsize || one->dimensions != two->dimensions ||
-            strcmp(one->name, two->name) != 0) {
-            return false;
-        }
-    }
-    return true;
+    return match;
+}
+
+static bool
+variables_match(const struct plan_variable *variable, const struct plan_variable *other)
+{
+    return variable->kind == other->kind && variable->readonly == other->readonly &&
+           (variable->refusal == NULL) == (other->refusal == NULL) &&
+           (variable->refusal != NULL || fields_match(&variable->field, &other->field)) &&
+           strcmp(variable->name, other->name) == 0;
 }
 
 bool
 plans_match(const struct plans *plans, const struct plans *others)
 {
-    if (plans->count != others->count || plans->variables != others->variables ||
-        plans->record_count != others->record_count ||
-        plans->global_count != others->global_count) {
-        return false;
+    bool match = plans->count == others->count && plans->variables == others->variables &&
+                 plans->record_count == others->record_count &&
+                 plans->global_count == others->global_count;
+    for (size_t i = 0; match && i < plans->record_count; i++) {
+        match = records_match(&plans->records[i], &others->records[i]);
     }
-    for (size_t i = 0; i < plans->record_count; i++) {
-        if (!records_match(&plans->records[i], &others->records[i])) {
-            return false;
-        }
+    for (size_t i = 0; match && i < plans->global_count; i++) {
+        match = variables_match(&plans->globals[i], &others->globals[i]);
     }
-    for (size_t i = 0; i < plans->count; i++) {
-        const struct plan *plan = &plans->items[i], *other = &others->items[i];
-        if (strcmp(plan->signature, other->signature) != 0 || plan->count != other->count ||
-            plan->result != other->result || plan->returned.type != other->returned.type ||
-            (plan->refusal == NULL) != (other->refusal == NULL) || !parameters_match(plan, other)) {
-            return false;
-        }
+    for (size_t i = 0; match && i < plans->count; i++) {
+        match = functions_match(&plans->items[i], &others->items[i]);
     }
-    return true;
+    return match;
 }
 
 /* ---- Types ---- */
