@@ -120,10 +120,11 @@ is_cast(const struct reader *reader, const struct token *open)
 }
 
 static int
-refuse(const struct source *source, const struct token *open, struct spot *spot)
+refuse(const struct reader *reader, const struct source *source, const struct token *open,
+       struct spot *spot)
 {
     const struct token *type = behind_qualifiers(open + 1);
-    if (type->kind == TOKEN_IDENTIFIER && token_is(type + 1, ")")) {
+    if (is_any(type, reader->names)) {
         return spot_fail(spot, source, open,
                          "C casts to no struct, and '%.*s' is one: tw_cast(%.*s, x) makes a "
                          "complex number of any other",
@@ -148,7 +149,7 @@ casts_check(const struct source *source, const char *const *names, struct spot *
             read_typedef(&reader, token);
         }
         else if (!token->directive && is_cast(&reader, token)) {
-            result = refuse(source, token, spot);
+            result = refuse(&reader, source, token, spot);
         }
     }
     free(reader.typedefs);
