@@ -5,7 +5,7 @@
 #   make sanitize   the suite on a build with AddressSanitizer and UBSan
 #   make fuzz       FUZZ_COUNT random array expressions, assignments and reductions, from seed FUZZ_SEED on, against NumPy;
 #                   a hundredth as many sources of C functions, against gcc
-#   make soak       200,000 compile-and-drop cycles and 40,000 live kernels
+#   make soak       200,000 compile-and-drop cycles, 40,000 live kernels, and each refusal 100,000 times
 #   make bench      latency, then array expressions, then ufuncs, beside cffi, gcc, numba, numexpr, blosc2 and NumPy
 PYTHON ?= python3
 ENVS ?= build

@@ -1,6 +1,7 @@
-"""200,000 compile-and-drop cycles, and 40,000 kernels alive at once: neither memory nor maps may grow.
+"""200,000 compile-and-drop cycles, 40,000 kernels alive at once, each way to be refused 100,000 times: neither
+memory nor maps may grow.
 
-python tests/soak.py [CYCLES [KERNELS]]
+python tests/soak.py [CYCLES [KERNELS [REFUSALS]]]
 """
 
 import ctypes
@@ -22,6 +23,7 @@ WARM_UP = 5000  # cycles: the 1,024 kept kernels are replaced several times
 CYCLE_ROOM = 24 << 20  # bytes: the arenas are walked through, and so touched, once
 LATE_ROOM = 2 << 20  # bytes in the second half of the cycles, when that is over
 KERNEL_ROOM = 1024  # bytes a live kernel: its code, its data, its lists
+REFUSAL_ROOM = 12 << 20  # bytes: 64 of the arena for each image that was loaded and given back
 MAPS_ROOM = 16  # lines of /proc/self/maps
 
 
@@ -158,6 +160,68 @@ def soak_kernels(count):
     check("after freeing", memory() - before[0], maps() - before[1], count * KERNEL_ROOM, 200)
 
 
+# ---- What is refused leaves nothing behind ----
+
+SQUARE = "double square(const double *a) { return a[0] * a[0]; }"
+
+
+def refusals():
+    """Each way: a name, and a function of a number that raises."""
+    lib = tw.compile(
+        "double first(int n, const double a[n]) { return a[0]; }\n"
+        "struct point { double x, y; };\ndouble norm(const struct point *p) { return p->x; }\n"
+        "double call(double (*f)(double)) { return f(1); }\nint count = 3;\nconst int fixed = 4;\n"
+    )
+
+    def fail(x):
+        raise KeyError(x)
+
+    return {
+        "K&R definition": lambda i: tw.compile(f"int f(x) int x; {{ return {i}; }}"),
+        "C++": lambda i: tw.compile(f"class f{i};"),
+        "bit-field by value": lambda i: tw.compile(
+            f"struct s {{ int a : 3; }}; int f{i}(struct s x) {{ return 0; }}"
+        ),
+        "undeclared name": lambda i: tw.compile(f"int f(void) {{ return missing{i}; }}"),
+        "declare that differs": lambda i: tw.compile(
+            SQUARE, declare=f"double square(const double a[1], int n{i});"
+        ),
+        "out without a size": lambda i: tw.compile(
+            "void f(double *b) {}", declare=f"void f(out double b[n{i}]);"
+        ),
+        "missing library": lambda i: tw.compile(libraries=[f"missing{i}"], declare="int f(void);"),
+        "missing symbol": lambda i: tw.compile(libraries=["m"], declare=f"int missing{i}(void);"),
+        "missing header": lambda i: tw.compile(headers=[f"<missing{i}.h>"], functions=["f"]),
+        "no PyInit_": lambda i: tw.extension(f"int x{i};", "module"),
+        "ufunc of an array": lambda i: tw.ufunc(f"double f{i}(int n, const double a[n]) {{ return n; }}"),
+        "gufunc without a size": lambda i: tw.gufunc(f"void f{i}(int k, out double b[k]) {{}}"),
+        "dtype": lambda i: lib.first(["x"]),
+        "shape": lambda i: lib.first([[1.0, 2.0]]),
+        "record": lambda i: lib.norm((1, "x")),
+        "callback that raises": lambda i: lib.call(fail),
+        "callback that is none": lambda i: lib.call(i),
+        "constant": lambda i: setattr(lib, "fixed", i),
+        "variable": lambda i: setattr(lib, "count", 2**40),
+    }
+
+
+def soak_refusals(count):
+    for name, refuse in refusals().items():
+        before = None
+        for i in range(count + count // 10):
+            if i == count // 10:  # tables have found their size
+                gc.collect()
+                before = memory(), maps()
+            try:
+                refuse(i)
+            except (tw.CompileError, TypeError, ValueError, OverflowError, OSError, KeyError, AttributeError):
+                continue
+            raise AssertionError(f"{name}: not refused")
+        gc.collect()
+        check(f"{count} times {name}", memory() - before[0], maps() - before[1], REFUSAL_ROOM)
+
+
 if __name__ == "__main__":
     soak_cycles(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
     soak_kernels(int(sys.argv[2]) if len(sys.argv) > 2 else 40_000)
+    soak_refusals(int(sys.argv[3]) if len(sys.argv) > 3 else 100_000)
