@@ -1,5 +1,5 @@
-"""200,000 compile-and-drop cycles, 40,000 kernels alive at once, each way to be refused 100,000 times: neither
-memory nor maps may grow.
+"""200,000 compile-and-drop cycles, 40,000 kernels alive at once, each way to be refused 100,000 times:
+neither memory nor maps may grow.
 
 python tests/soak.py [CYCLES [KERNELS [REFUSALS]]]
 """
