@@ -2,11 +2,11 @@
 
 import shutil
 
-import fuzz_compile
+import compile_library
 import pytest
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 @pytest.mark.parametrize("first", range(0, 40, 10))
 def test_functions_by_seed(first):
-    assert fuzz_compile.fuzz(10, first) == 0
+    assert compile_library.fuzz(10, first) == 0

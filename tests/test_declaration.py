@@ -20,6 +20,8 @@ from declaration_oracle import PRELUDE, Generator, Normaliser, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tinyweave as tw
+
 SAMPLE = """\
 /* Smooths. */
 typedef double grid[8][8], *row;
@@ -684,3 +686,10 @@ def close(words):
 def test_any_tokens_with_brackets_that_pair_up(words):
     result = parse("int " + " ".join(words) + ";")
     assert isinstance(result[0], list) or (result[0] >= 1 and result[2])
+
+
+def test_types_that_double_each_other():
+    """A type walked through in full would take as long as its text is exponential."""
+    chain = "".join(f"typedef int (*t{i + 1})(t{i}, t{i});" for i in range(60))
+    with pytest.raises(tw.CompileError, match="a type made of more than 20000 others"):
+        tw.compile(f"typedef int (*t0)(void); {chain} int f(t60 x) {{ return 1; }}")

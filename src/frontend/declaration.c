@@ -699,6 +699,16 @@ contradiction(const struct type *type)
     return NULL;
 }
 
+static long
+weight_of(const struct type *type)
+{
+    long weight = type->target->weight + 1;
+    for (size_t i = 0; i < type->parameter_count; i++) {
+        weight += type->parameters[i].type->weight + 1;
+    }
+    return weight;
+}
+
 static int
 depth_of(const struct type *type)
 {
@@ -730,6 +740,10 @@ finish_part(struct parser *parser, struct part *part, const struct declarator *d
         return parse_error(parser, place, "'%.*s' %s", parse_shown(place), place->start, wrong);
     }
     part->type.depth = depth_of(&part->type);
+    part->type.weight = weight_of(&part->type);
+    if (part->type.weight > TYPE_WEIGHT) {
+        return parse_error(parser, place, "a type made of more than %d others", TYPE_WEIGHT);
+    }
     return part->type.depth > CHECK_DEPTH ? refuse_depth(parser, place) : 0;
 }
 

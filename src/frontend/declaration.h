@@ -67,6 +67,10 @@ enum qualifier {
     QUALIFIER_ATOMIC = 8
 };
 
+/* A function of two parameters like the one before doubles it: whoever walks through a type would not come to an
+ * end. */
+#define TYPE_WEIGHT 20000
+
 /* typedefs are resolved: their names do not show. */
 struct type {
     enum type_kind kind;
@@ -74,7 +78,8 @@ struct type {
     enum basic_type basic; /* TYPE_BASIC */
     size_t alignment;      /* that a typedef with an attribute asks for; 0: the type's own */
     const struct type *target;
-    int depth;                /* how many types nest in it, parameters' too: at most CHECK_DEPTH */
+    int depth;   /* how many types nest in it, parameters' too: at most CHECK_DEPTH */
+    long weight; /* how many it is made of, each as often as it is met: at most TYPE_WEIGHT */
     const struct token *name; /* of a struct, union, enum or TYPE_NAMED; NULL: none */
     const char *known; /* of a type that came by a typedef of the prelude and is no number: its name
                           there, "PyObject", "FILE"; else NULL. It stays through pointers' targets */
