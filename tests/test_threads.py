@@ -406,6 +406,7 @@ def test_keyboard_interrupt(python):
     done = python(
         OPEN
         + """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 POOL.threads_set(4)
 run(100)
 for _ in range(50):
