@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import io
 import itertools
 import os
@@ -31,6 +32,13 @@ atexit.register(_remove, os.getpid())
 _numbers = itertools.count()
 
 PREAMBLE = "import sys\nimport numpy as np\nimport tinyweave as tw\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled():
+    """What earlier files left alive is not looked through again by each gc.collect()."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
