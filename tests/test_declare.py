@@ -58,6 +58,23 @@ def test_a_struct_of_two_doubles_is_a_complex_number():
     assert tw.compile(source, declare="tw_complex conj(tw_complex z);").conj(1 + 2j) == 1 - 2j
 
 
+def test_structs_by_value_must_lie_alike():
+    source = "struct pair { double a, b; }; double first(struct pair x) { return x.a; }"
+    same = tw.compile(source, declare="struct own { double c, d; }; double first(struct own x);")
+    assert same.first((3, 4)) == 3
+    for declare in ("struct own { float c, d; }; double first(struct own x);", "double first(double x);"):
+        with pytest.raises(tw.CompileError, match="parameter 1 of 'first' is defined with another type"):
+            tw.compile(source, declare=declare)
+
+
+def test_functions_as_parameters_are_compared():
+    source = "double call(double (*f)(double, int), double x) { return f(x, 2); }"
+    lib = tw.compile(source, declare="double call(double (*f)(double x, int n), double x);")
+    assert lib.call(lambda x, n: x * n, 3) == 6
+    with pytest.raises(tw.CompileError, match="parameter 1 of 'call' is defined with another type"):
+        tw.compile(source, declare="double call(double (*f)(float x, int n), double x);")
+
+
 def test_a_result_with_dimensions_is_an_array():
     source = "static double t[] = {1, 2, 3, 4}; double *table(int n) { return n < 0 ? 0 : t; }"
     lib = tw.compile(source, declare="double (*table(int n))[n];")

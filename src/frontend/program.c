@@ -132,11 +132,9 @@ refuse_raise(const struct source *source, struct spot *spot)
     return 0;
 }
 
-/* Finds the declarations of a scanned text: macros expanded, the user's headers read. `declare`: it is that of
- * declare=. */
+/* What the sources of a scanned text use and include. */
 static int
-read_declarations(const struct program *program, struct translation *unit, bool declare,
-                  struct spot *spot)
+read_preamble(const struct program *program, struct translation *unit, struct spot *spot)
 {
     unit->preamble = (struct preamble){.sources = unit->sources,
                                        .count = unit->count,
@@ -144,6 +142,18 @@ read_declarations(const struct program *program, struct translation *unit, bool 
                                        .include_dirs = program->include_dirs};
     if (preamble_read(&unit->preamble) < 0) {
         *spot = (struct spot){0};
+        return -1;
+    }
+    return 0;
+}
+
+/* Finds the declarations of a scanned text: macros expanded, the user's headers read. `declare`: it is that of
+ * declare=. */
+static int
+read_declarations(const struct program *program, struct translation *unit, bool declare,
+                  struct spot *spot)
+{
+    if (read_preamble(program, unit, spot) < 0) {
         return -1;
     }
     return preprocess(unit->sources, unit->count, &unit->preamble.includes, program->include_dirs,
@@ -295,7 +305,7 @@ find_definition(const struct program *program, const struct declaration *declare
     return NULL;
 }
 
-/* What a pointer, an array or a function leads to in the end; NULL: a value. */
+/* What a pointer or an array leads to in the end, a function itself; NULL: a value. */
 static const struct type *
 target_of(const struct type *type)
 {
@@ -312,27 +322,73 @@ target_of(const struct type *type)
     return type;
 }
 
-/* A struct stands for a complex number where it has two members like it, which libtcc's code passes alike. */
+static bool passes_alike(const struct type *type, const struct type *other);
+
+/* Functions: their results and parameters, each. */
+static bool
+functions_alike(const struct type *function, const struct type *other)
+{
+    bool alike = function->parameter_count == other->parameter_count &&
+                 passes_alike(function->target, other->target);
+    for (size_t i = 0; alike && i < function->parameter_count; i++) {
+        alike = passes_alike(function->parameters[i].type, other->parameters[i].type);
+    }
+    return alike;
+}
+
+static bool
+numbers_alike(const struct type *type, const struct type *other)
+{
+    enum basic_type one = type->kind == TYPE_ENUM ? BASIC_INT : type->basic;
+    enum basic_type two = other->kind == TYPE_ENUM ? BASIC_INT : other->basic;
+    return one == two || plan_same_number(one, two);
+}
+
+/* A struct stands for another, or for a complex number, of the same layout. Its name may be any. */
+static bool
+values_alike(const struct type *type, const struct type *other)
+{
+    size_t size, other_size, alignment, other_alignment;
+    bool number = type->kind == TYPE_BASIC || type->kind == TYPE_ENUM;
+    bool other_number = other->kind == TYPE_BASIC || other->kind == TYPE_ENUM;
+    if (number && other_number) {
+        return numbers_alike(type, other);
+    }
+    if (type->kind == TYPE_NAMED || other->kind == TYPE_NAMED) {
+        return true; /* libtcc tells */
+    }
+    const struct type *only = number ? type : other_number ? other : NULL;
+    bool complex_number =
+        only == NULL || (only->kind == TYPE_BASIC &&
+                         (only->basic == BASIC_COMPLEX || only->basic == BASIC_COMPLEXF));
+    if (only == NULL && type->kind != other->kind) {
+        return false;
+    }
+    return complex_number && (type_layout(type, &size, &alignment) < 0 ||
+                              type_layout(other, &other_size, &other_alignment) < 0 ||
+                              (size == other_size && alignment == other_alignment));
+}
+
+/* Whether C passes a value of the one type as it does one of the other. */
 static bool
 passes_alike(const struct type *type, const struct type *other)
 {
     const struct type *target = target_of(type), *other_target = target_of(other);
-    if (target != NULL || other_target != NULL) {
-        return target != NULL && other_target != NULL &&
-               (target->kind == TYPE_VOID || other_target->kind == TYPE_VOID ||
-                passes_alike(target, other_target));
+    if (target == NULL && other_target == NULL) {
+        return values_alike(type, other);
     }
-    bool number = type->kind == TYPE_BASIC || type->kind == TYPE_ENUM;
-    bool other_number = other->kind == TYPE_BASIC || other->kind == TYPE_ENUM;
-    if (number && other_number) {
-        enum basic_type one = type->kind == TYPE_ENUM ? BASIC_INT : type->basic;
-        enum basic_type two = other->kind == TYPE_ENUM ? BASIC_INT : other->basic;
-        return one == two || plan_same_number(one, two);
+    if (target == NULL || other_target == NULL) {
+        return false;
     }
-    return !number || !other_number ? type->kind == other->kind || type->kind == TYPE_STRUCT ||
-                                          other->kind == TYPE_STRUCT || type->kind == TYPE_NAMED ||
-                                          other->kind == TYPE_NAMED
-                                    : false;
+    if (target->kind == TYPE_VOID || other_target->kind == TYPE_VOID) {
+        return true;
+    }
+    bool function = target->kind == TYPE_FUNCTION;
+    if (function || other_target->kind == TYPE_FUNCTION) {
+        return function && other_target->kind == TYPE_FUNCTION &&
+               functions_alike(target, other_target);
+    }
+    return passes_alike(target, other_target);
 }
 
 /* The declaration must pass what the definition takes. */
@@ -371,16 +427,11 @@ check_again(const struct translation *unit, const struct source *own,
     while (!declaration_declares(first, declaration) || source_of(unit, first->first) != own) {
         first++;
     }
-    const struct type *one = first->type, *two = declaration->type;
-    bool alike =
-        one->parameter_count == two->parameter_count && passes_alike(one->target, two->target);
-    for (size_t i = 0; alike && i < one->parameter_count; i++) {
-        alike = passes_alike(one->parameters[i].type, two->parameters[i].type);
-    }
-    return alike ? 0
-                 : spot_fail(spot, own, declaration->name,
-                             "'%.*s' is declared before, with other types",
-                             (int)declaration->name->length, declaration->name->start);
+    return functions_alike(first->type, declaration->type)
+               ? 0
+               : spot_fail(spot, own, declaration->name,
+                           "'%.*s' is declared before, with other types",
+                           (int)declaration->name->length, declaration->name->start);
 }
 
 /* Plans the functions of declare='s own text; what stands before it are types it speaks of. */
@@ -480,16 +531,9 @@ static int
 read_headers(struct program *program, struct spot *spot)
 {
     struct translation *unit = &program->headers;
-    unit->preamble = (struct preamble){.sources = unit->sources,
-                                       .count = unit->count,
-                                       .declaring = unit->count,
-                                       .include_dirs = program->include_dirs};
     if (scan(unit, spot) < 0 ||
-        check_headers(program, &unit->sources[PREAMBLE_HEADERS], spot) < 0) {
-        return -1;
-    }
-    if (preamble_read(&unit->preamble) < 0) {
-        *spot = (struct spot){0};
+        check_headers(program, &unit->sources[PREAMBLE_HEADERS], spot) < 0 ||
+        read_preamble(program, unit, spot) < 0) {
         return -1;
     }
     return preprocess_system(unit->sources, unit->count, &unit->preamble.includes,
